@@ -1,0 +1,144 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::FormatError;
+
+/// Writes a file whole or not at all.
+///
+/// The content goes to a temporary file in the same directory, to the disk, and only then takes the
+/// name. Whatever fails before (`write` itself, a full disk), the old file stays as it was and the
+/// temporary one is removed. A symbolic link is followed; a device or a pipe is written directly,
+/// since there is no old file to keep.
+///
+/// # Errors
+/// [`FormatError::Io`] with what the operating system or `write` says.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FormatError> {
+    let written = match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::canonicalize(path).and_then(|p| replace(&p, write)),
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        // Renaming onto /dev/null would take it away from everybody.
+        Ok(_) => OpenOptions::new().write(true).open(path).and_then(|file| fill(&file, write)),
+        Err(_) => replace(path, write),
+    };
+    written.map_err(FormatError::io("write", path))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let (file, mut temporary) = Temporary::create(directory)?;
+    fill(&file, write)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary.path, path)?;
+    temporary.renamed = true;
+    // Some file systems cannot sync a directory. The file is whole either way; after a power
+    // failure the name may then still be the old file's.
+    if cfg!(unix) {
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
+}
+
+fn fill(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut buffered = BufWriter::with_capacity(1 << 16, file);
+    write(&mut buffered)?;
+    buffered.flush()
+}
+
+/// Removes the file it names, unless that was renamed.
+struct Temporary {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Temporary {
+    fn create(directory: &Path) -> io::Result<(File, Temporary)> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!(".striate-{}-{number}.tmp", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((file, Temporary { path, renamed: false })),
+                // Left behind by a process of the same number that was killed.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(directory: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        fs::read_dir(directory).unwrap().map(|entry| name(entry).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_writer_that_fails_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights");
+        write_atomically(&path, |file| file.write_all(b"old")).unwrap();
+        let failed = write_atomically(&path, |file| {
+            file.write_all(&[0; 1 << 20])?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(matches!(failed, Err(FormatError::Io { what: "write", .. })));
+        let panicked = std::panic::catch_unwind(|| write_atomically(&path, |_| panic!("half way")));
+        assert!(panicked.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(files(directory.path()), ["weights"]);
+        write_atomically(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(files(directory.path()), ["weights"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let is_directory = write_atomically(directory.path(), |_| Ok(()));
+        assert!(is_directory.unwrap_err().to_string().starts_with("cannot write "));
+        let nowhere = directory.path().join("no").join("weights");
+        assert!(write_atomically(&nowhere, |_| Ok(())).is_err());
+        assert_eq!(files(directory.path()), [""; 0]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+        fs::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+
+        write_atomically(Path::new("/dev/null"), |file| file.write_all(b"gone")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let full = Path::new("/dev/full");
+        if full.exists() {
+            let failed = write_atomically(full, |file| file.write_all(b"too much"));
+            let Err(FormatError::Io { source, .. }) = failed else { panic!("{failed:?}") };
+            assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        }
+    }
+}

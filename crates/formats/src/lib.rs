@@ -1,0 +1,43 @@
+//! Weight files: bytes ↔ [`Params`](striate_graph::Params).
+//!
+//! A reader turns a file into a [`TensorFile`], named tensors and metadata, checked before anything
+//! is allocated for them; [`TensorFile::load`] puts the tensors in their places in a network, or
+//! says all that does not fit. So far there is one format, safetensors. Every file is written under
+//! another name first ([`write_atomically`]): what was there stays until the new one is whole.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use striate_formats::{Dtype, load, save};
+//! use striate_graph::{Graph, Init, Naming, Params, Shape};
+//! use striate_tensor::Rng;
+//!
+//! let graph = Graph::build(Shape::map(1, 8, 8), |x| x.at("c1").conv(3, 4).relu())?;
+//! let params = Params::init(&graph, &Init::LeCun, &Rng::new(1));
+//! let naming = Naming::rules(&[("c1", "features.0")]);
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("model.safetensors");
+//! save(&path, &graph, &params, &naming, None, &BTreeMap::new(), Dtype::F32)?;
+//! assert_eq!(load(&path, &graph, &naming)?.params, params);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod digest;
+mod dtype;
+mod error;
+mod file;
+mod matching;
+mod safetensors;
+mod tensors;
+mod weights;
+
+pub use atomic::write_atomically;
+pub use digest::{file_sha256, weights_sha256};
+pub use dtype::{Dtype, Element};
+pub use error::{FormatError, MismatchError, Misshapen};
+pub use file::{Listing, StoredTensor, TensorFile, list, read};
+pub use tensors::{read_tensor, read_tensors, write_tensors};
+pub use weights::{CLASSES, INPUT, Loaded, load, load_bytes, save};

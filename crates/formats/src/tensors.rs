@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use striate_tensor::{Tensor, View};
+
+use crate::{Dtype, FormatError, read, safetensors};
+
+/// The one tensor of a file, whatever its name and rank.
+///
+/// # Errors
+/// [`FormatError::NotOne`] if there are none or several; as [`read`].
+pub fn read_tensor(path: &Path) -> Result<Tensor, FormatError> {
+    let file = read(path)?;
+    match file.listing().tensors.as_slice() {
+        [stored] => file.tensor(stored),
+        several => Err(FormatError::NotOne {
+            place: file.listing().place.clone(),
+            names: several.iter().map(|stored| stored.name.clone()).collect(),
+        }),
+    }
+}
+
+/// All tensors of a file with their names, in the order of the file.
+///
+/// # Errors
+/// [`FormatError::Unsupported`] if one of them does not hold floating-point numbers; as [`read`].
+pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, FormatError> {
+    let file = read(path)?;
+    let tensors = file.listing().tensors.iter();
+    tensors.map(|stored| Ok((stored.name.clone(), file.tensor(stored)?))).collect()
+}
+
+/// Writes tensors to a safetensors file, in the order of their names, whole or not at all.
+///
+/// # Errors
+/// [`FormatError::Unwritable`] if two have the same name, or one has more or fewer values than its
+/// shape; [`FormatError::Io`] if the file cannot be written.
+pub fn write_tensors(path: &Path, tensors: &[(&str, View<'_>)]) -> Result<(), FormatError> {
+    safetensors::write(path, tensors, &BTreeMap::new(), Dtype::F32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_of_any_rank_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tensors.safetensors");
+        let scalar = Tensor::new(&[], vec![2.5]).unwrap();
+        let empty = Tensor::new(&[0, 3], vec![]).unwrap();
+        let five = Tensor::new(&[1, 2, 1, 2, 1], vec![1.0, f32::NAN, 3.0, 4.0]).unwrap();
+        let named = [("z", five.view()), ("b", scalar.view()), ("a", empty.view())];
+        write_tensors(&path, &named).unwrap();
+        let back = read_tensors(&path).unwrap();
+        let names: Vec<_> = back.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "z"]);
+        assert_eq!((&back[0].1, &back[1].1), (&empty, &scalar));
+        assert_eq!(back[2].1.shape(), five.shape());
+        let bits = |t: &Tensor| t.data().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&back[2].1), bits(&five));
+
+        let several = read_tensor(&path).unwrap_err().to_string();
+        assert!(several.ends_with("found 3 (`a`, `b`, `z`), expected one tensor"), "{several}");
+        write_tensors(&path, &named[1..2]).unwrap();
+        assert_eq!(read_tensor(&path).unwrap(), scalar);
+        write_tensors(&path, &[]).unwrap();
+        let none = read_tensor(&path).unwrap_err().to_string();
+        assert!(none.ends_with("found none, expected one tensor"), "{none}");
+    }
+
+    #[test]
+    fn what_no_file_can_hold_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tensors.safetensors");
+        let view = |shape| View { shape, data: &[1.0, 2.0] };
+        let cases: [(&[(&str, View<'_>)], &str); 4] = [
+            (&[("a", view(&[2])), ("a", view(&[2]))], "two tensors are called `a`"),
+            (&[("a", view(&[3]))], "`a` has shape [3] but 2 values"),
+            (&[("a", view(&[usize::MAX, 2]))], "but 2 values"),
+            (&[("__metadata__", view(&[2]))], "a tensor cannot be called `__metadata__`"),
+        ];
+        for (tensors, expected) in cases {
+            let error = write_tensors(&path, tensors).unwrap_err();
+            assert!(error.to_string().ends_with(expected), "{error}");
+            assert!(matches!(error, FormatError::Unwritable { .. }));
+            assert!(!path.exists());
+        }
+    }
+}
