@@ -34,7 +34,12 @@ impl Rng {
         // FNV-1a, 64 bits: spreads names, needs no secrecy.
         let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
-        Rng::keyed(self.seed, [FORK, hash, 0])
+        self.stream([FORK, hash, 0])
+    }
+
+    /// The stream of the same seed and another key, whatever was drawn here.
+    pub fn stream(&self, key: [u64; 3]) -> Rng {
+        Rng::keyed(self.seed, key)
     }
 
     /// 64 random bits.

@@ -69,16 +69,23 @@ pub enum Edition {
     Modern,
 }
 
-impl fmt::Display for Edition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Edition {
+    /// The word that listings print.
+    pub fn word(self) -> &'static str {
+        match self {
             Edition::Paper => "paper",
             Edition::Torchvision => "torchvision",
             Edition::Caffe => "caffe",
             Edition::Timm => "timm",
             Edition::Authors => "authors",
             Edition::Modern => "modern",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
     }
 }
 

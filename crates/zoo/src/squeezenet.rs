@@ -80,7 +80,7 @@ pub(crate) const ALL: &[Architecture] = &[
         ]),
         pretrained: &[Pretrained {
             file: "squeezenet1_1.safetensors",
-            sha256: "",
+            sha256: "56c38416df87e4ad111626ee162b3471209ea28d42defd03e2d553f0a2ed86d8",
             origin: "trained by the authors in Caffe, converted for Keras in the package ndf 0.1.4",
             licence: "BSD-2-Clause (SqueezeNet), MIT (ndf)",
             preparation: caffe_preparation,

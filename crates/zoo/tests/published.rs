@@ -1,6 +1,6 @@
 //! Every network against counts made by running the reference implementations.
 //!
-//! `golden/zoo.json` was written by torchvision 0.29.2, timm 1.0.31 and PyTorch definitions of the
+//! `tests/golden/zoo.json` was written by torchvision 0.29.2, timm 1.0.31 and PyTorch definitions of the
 //! networks these lack: per network its totals and a row a layer, `[key, kind, output shape,
 //! parameters, multiply-adds]`, in order of execution. Rows of `keras_*` and of networks that are
 //! not registered are of other editions.
@@ -11,7 +11,7 @@ use serde_json::Value;
 use striate_graph::{Graph, Op};
 
 fn golden() -> BTreeMap<String, Value> {
-    let text = include_str!("golden/zoo.json");
+    let text = include_str!("../../../tests/golden/zoo.json");
     let all: Value = serde_json::from_str(text).unwrap();
     serde_json::from_value(all["models"].clone()).unwrap()
 }

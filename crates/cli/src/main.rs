@@ -1,0 +1,62 @@
+//! `striate`: list, show, compare, run and train the landmark convolutional networks.
+//!
+//! One file a verb; each is a few calls of the library.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod diff;
+mod failure;
+mod list;
+mod output;
+mod predict;
+mod progress;
+mod run;
+mod show;
+mod source;
+mod train;
+mod val;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The runnable field guide of convolutional networks, from LeNet-5 to ResNet-200.
+#[derive(Parser)]
+#[command(name = "striate", version, max_term_width = 100, propagate_version = true)]
+#[command(arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Prints nothing but results.
+    #[arg(long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    List(list::List),
+    Show(show::Show),
+    Diff(diff::Diff),
+    Predict(predict::Predict),
+    Run(run::Run),
+    Train(Box<train::Train>),
+    Val(val::Val),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.verb {
+        Verb::List(verb) => verb.run(),
+        Verb::Show(verb) => verb.run(),
+        Verb::Diff(verb) => verb.run(),
+        Verb::Predict(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(),
+        Verb::Train(verb) => verb.run(cli.quiet),
+        Verb::Val(verb) => verb.run(cli.quiet),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,95 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+use striate::{Classifier, Model, data, zoo};
+
+use crate::failure::Failure;
+use crate::output::{print, print_json};
+
+/// The classes of pictures, the most probable first
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  striate predict cat.jpg
+  striate predict lenet5 --weights runs/lenet5/best seven.png")]
+pub(crate) struct Predict {
+    /// A network, then pictures. Without a network, SqueezeNet 1.1 with the weights in the program
+    #[arg(required = true, value_names = ["[MODEL] IMAGE"])]
+    arguments: Vec<String>,
+    /// Weights: a file, or the directory of a checkpoint
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// How many classes to show
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    topk: u32,
+    /// Threads; 0 is all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Predict {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let (model, images) = split(&self.arguments)?;
+        if images.is_empty() {
+            return Err(Failure::Usage(String::from("found no picture, expected at least one")));
+        }
+        let model = Model::open(model.unwrap_or("squeezenet1_1"), self.weights.as_deref())?;
+        let mut classifier = model.classifier(self.threads)?;
+        let mut documents = Vec::new();
+        for image in images {
+            let (document, text) = self.classify(&model, &mut classifier, image)?;
+            if self.json {
+                documents.push(document);
+            } else {
+                print(&text)?;
+            }
+        }
+        if self.json { print_json(&documents) } else { Ok(()) }
+    }
+
+    fn classify(
+        &self,
+        model: &Model,
+        classifier: &mut Classifier,
+        image: &str,
+    ) -> Result<(serde_json::Value, String), Failure> {
+        let picture = data::open(Path::new(image))?;
+        let started = Instant::now();
+        let classes = classifier.classify(&picture, self.topk as usize)?;
+        let ms = started.elapsed().as_secs_f64() * 1e3;
+        let name = model.entry.name;
+        let mut text = format!("{image}  ({name}, {} weights, {ms:.1} ms)\n", model.weights);
+        let mut top = Vec::new();
+        for class in classes {
+            let synset = class.synset.unwrap_or_default();
+            text += &format!("  {:.3}  {:<28} {synset}\n", class.probability, class.label);
+            top.push(json!({
+                "class": class.index,
+                "synset": class.synset,
+                "label": class.label,
+                "probability": class.probability,
+            }));
+        }
+        let document = json!({
+            "image": image, "model": name, "weights": model.weights, "top": top, "ms": ms,
+        });
+        Ok((document, text))
+    }
+}
+
+/// The network, if the first argument names one, and the pictures.
+fn split(arguments: &[String]) -> Result<(Option<&str>, &[String]), Failure> {
+    let [first, rest @ ..] = arguments else { return Ok((None, &[])) };
+    match zoo::find(first) {
+        Ok(_) => Ok((Some(first), rest)),
+        // What is neither a file nor looks like one was meant to be a network.
+        Err(unknown) if !Path::new(first).exists() && !first.contains(['.', '/', '\\']) => {
+            Err(Failure::Usage(unknown.to_string()))
+        }
+        Err(_) => Ok((None, arguments)),
+    }
+}

@@ -1,0 +1,125 @@
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use striate::Model;
+use striate::data::{Augment, Crops, Loader};
+use striate::exec::{Backend, Native, Options};
+use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
+
+use crate::failure::Failure;
+use crate::output::{print, print_json, thousands};
+use crate::source::Source;
+
+/// Loss, top-1 and top-5 on a data set
+#[derive(Args)]
+#[command(after_long_help = "Example:
+  striate val lenet5 mnist --weights runs/lenet5/best")]
+pub(crate) struct Val {
+    /// A network
+    model: String,
+    /// `mnist`, or a folder: MNIST's files, or a folder a class with pictures (of `val` or `test`,
+    /// if there is one)
+    data: Option<String>,
+    /// Weights: a file, or the directory of a checkpoint
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Pieces of each picture whose answers are averaged
+    #[arg(long, value_enum, default_value_t = Views::One)]
+    crops: Views,
+    /// Pictures at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// Threads; 0 is all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Write the result to a JSON file as well
+    #[arg(long, value_name = "FILE")]
+    results_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Views {
+    /// The centre
+    #[value(name = "1")]
+    One,
+    /// Corners and centre, and their mirrors
+    #[value(name = "10")]
+    Ten,
+    /// GoogLeNet's 144
+    #[value(name = "144")]
+    Full144,
+}
+
+impl Val {
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
+        let model = Model::open(&self.model, self.weights.as_deref())?;
+        model.check()?;
+        let source = Source::open(self.data.as_deref(), model.entry)?;
+        let Some(test) = source.test else {
+            return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
+        };
+        let kind = if model.graph.smallest_wins() {
+            Recipe::of(model.entry.name).loss.kind
+        } else {
+            LossKind::CrossEntropy { smoothing: 0.0 }
+        };
+        let crops = match self.crops {
+            Views::One => Crops::One,
+            Views::Ten => Crops::Ten,
+            Views::Full144 => Crops::Full144,
+        };
+        if !quiet && !self.json {
+            eprintln!("{} pictures of {}", thousands(test.len() as u64), source.name);
+        }
+        let options = Options {
+            batch: self.batch_size as usize,
+            threads: self.threads,
+            ..Options::default()
+        };
+        let mut network = Native::default().compile(&model.graph, &model.params, &options)?;
+        let started = Instant::now();
+        let score = match crops {
+            Crops::One => {
+                let batch = options.batch;
+                let loader = Loader::new(test, model.input.clone(), Augment::none(), batch, 0)?;
+                evaluate(network.as_mut(), &loader.workers(2), kind)?
+            }
+            Crops::Ten | Crops::Full144 => {
+                evaluate_crops(network.as_mut(), &*test, &model.input, crops, options.batch)?
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let result = json!({
+            "model": model.entry.name,
+            "weights": model.weights,
+            "data": source.name,
+            "images": score.seen,
+            "crops": crops.count(),
+            "loss": score.mean_loss(),
+            "top1": score.top1(),
+            "top5": score.top5(),
+            "images_per_s": score.seen as f64 / seconds.max(1e-9),
+        });
+        if let Some(path) = &self.results_file {
+            let text = serde_json::to_string_pretty(&result)? + "\n";
+            std::fs::write(path, text)
+                .map_err(|e| Failure::failed(format!("{}: cannot write: {e}", path.display())))?;
+        }
+        if self.json {
+            return print_json(&result);
+        }
+        print(&format!(
+            "{}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} pictures",
+            model.entry.name,
+            100.0 * score.top1(),
+            100.0 * score.top5(),
+            score.mean_loss(),
+            thousands(score.seen)
+        ))
+    }
+}

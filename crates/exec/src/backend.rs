@@ -1,0 +1,144 @@
+use striate_graph::{Graph, Node, NodeId, Output, Param, Params, Shape};
+use striate_kernels::Threads;
+use striate_tensor::Tensor;
+
+use crate::{CompileError, Outputs, RunError};
+
+/// Something that runs networks.
+pub trait Backend {
+    /// What it is called: `native`, `interpreter`.
+    fn name(&self) -> &'static str;
+
+    /// Prepares a network to be run. What comes out stands on its own: it holds copies of the
+    /// parameters it needs, so `params` may go.
+    ///
+    /// # Errors
+    /// [`CompileError`] if the parameters are of another network, a kept node does not exist, or
+    /// the sizes are too large.
+    fn compile(
+        &self,
+        graph: &Graph,
+        params: &Params,
+        options: &Options,
+    ) -> Result<Box<dyn Executable>, CompileError>;
+}
+
+/// A compiled network. It owns its memory between calls.
+pub trait Executable: Send {
+    /// Runs a batch of `N×C×H×W` images, N from 1 to [`batch`](Executable::batch).
+    ///
+    /// # Errors
+    /// [`RunError::Shape`] if the images are of another size, none or too many.
+    fn run(&mut self, images: &Tensor) -> Result<Outputs, RunError>;
+
+    /// The most images of a call.
+    fn batch(&self) -> usize;
+}
+
+/// What a network is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The most images of a call.
+    pub batch: usize,
+    /// Threads that share the work; 0 is as many as the machine runs at once.
+    pub threads: usize,
+    /// Values to look at besides the outputs.
+    pub keep: Vec<NodeId>,
+}
+
+impl Default for Options {
+    /// One image, all cores, the outputs alone.
+    fn default() -> Options {
+        Options { batch: 1, threads: 0, keep: Vec::new() }
+    }
+}
+
+/// How many threads this machine runs at once.
+pub fn available_threads() -> usize {
+    Threads::available()
+}
+
+/// The most threads of a pool.
+const MOST_THREADS: usize = 1024;
+
+/// The most values of a plan: 2⁴⁰ bytes of f32. Sums and products below it do not overflow.
+pub(crate) const MOST_VALUES: usize = 1 << 38;
+
+impl Options {
+    /// How many threads are meant.
+    pub(crate) fn thread_count(&self) -> Result<usize, CompileError> {
+        match self.threads {
+            0 => Ok(available_threads()),
+            found if found > MOST_THREADS => {
+                Err(CompileError::Threads { found, most: MOST_THREADS })
+            }
+            threads => Ok(threads),
+        }
+    }
+
+    /// Refuses what has no meaning for a network, before anything is allocated.
+    pub(crate) fn check(&self, graph: &Graph) -> Result<(), CompileError> {
+        let nodes = graph.nodes().len();
+        if self.batch == 0 {
+            return Err(CompileError::EmptyBatch);
+        }
+        if let Some(id) = self.keep.iter().find(|id| id.index() >= nodes) {
+            return Err(CompileError::Keep { found: id.index(), nodes });
+        }
+        let mut volumes =
+            graph.nodes().iter().map(|node| node.shape.volume().checked_mul(self.batch));
+        let total = volumes.try_fold(0usize, |sum, n| sum.checked_add(n?));
+        match total {
+            Some(total) if total <= MOST_VALUES => Ok(()),
+            Some(_) | None => Err(CompileError::TooLarge { batch: self.batch }),
+        }
+    }
+
+    /// The values to hand out: the outputs, then what is kept besides them, by its own name.
+    pub(crate) fn wanted(&self, graph: &Graph) -> Vec<Output> {
+        let mut wanted = graph.outputs().to_vec();
+        for &node in &self.keep {
+            let output = Output { name: graph.node(node).name.clone(), node };
+            if !wanted.contains(&output) {
+                wanted.push(output);
+            }
+        }
+        wanted
+    }
+}
+
+/// Refuses parameters of another network.
+pub(crate) fn check_params(graph: &Graph, params: &Params) -> Result<(), CompileError> {
+    let (expected, found) = (graph.layout(), params.layout());
+    if **found == expected {
+        return Ok(());
+    }
+    let longest = found.params().len().max(expected.params().len());
+    let pair = |i| (found.params().get(i), expected.params().get(i));
+    let (found, expected) = (0..longest).map(pair).find(|(a, b)| a != b).unwrap_or((None, None));
+    Err(CompileError::Params { found: told(found), expected: told(expected) })
+}
+
+fn told(param: Option<&Param>) -> String {
+    param.map_or_else(
+        || String::from("no further tensor"),
+        |p| format!("`{}` {:?} of node {}", p.name, p.slot.shape, p.node.index()),
+    )
+}
+
+/// How many images there are, if a plan for `batch` of them takes them.
+pub(crate) fn count(images: &Tensor, input: Shape, batch: usize) -> Result<usize, RunError> {
+    match images.shape().split_first() {
+        Some((&n, sample)) if (1..=batch).contains(&n) && *sample == input.extents()[..] => Ok(n),
+        Some(_) | None => {
+            Err(RunError::Shape { found: images.shape().to_vec(), expected: input.batched(batch) })
+        }
+    }
+}
+
+/// The values of a node's parameters, in the order of [`Op::slots`](striate_graph::Op::slots).
+pub(crate) fn slots<'p>(graph: &Graph, params: &'p Params, node: &Node) -> Vec<&'p [f32]> {
+    let slots = node.op.slots(&graph.input_shapes(node));
+    let names = slots.iter().map(|slot| format!("{}.{}", node.name, slot.leaf));
+    names.filter_map(|name| params.get(&name)).map(|view| view.data).collect()
+}

@@ -1,0 +1,158 @@
+use std::path::{Path, PathBuf};
+
+use striate_data::DataError;
+use striate_exec::{CompileError, RunError};
+use striate_formats::{CLASSES, FormatError, Listing, Loaded};
+use striate_graph::{Graph, GraphError, InputSpec, Params};
+use striate_zoo::{Architecture, Config, UnknownArchitecture};
+
+use crate::Classifier;
+
+/// A network with its weights, and how they want their pictures.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The entry of the registry.
+    pub entry: &'static Architecture,
+    /// The network.
+    pub graph: Graph,
+    /// Its weights.
+    pub params: Params,
+    /// How a picture becomes its input.
+    pub input: InputSpec,
+    /// Where the weights are from: a file, or `embedded`.
+    pub weights: String,
+    /// Tensors of the file that hold a NaN or an infinity.
+    pub not_finite: Vec<String>,
+}
+
+/// Why a model cannot be had or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// No network has that name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownArchitecture),
+    /// The network cannot be built for that many classes.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The weights cannot be read, or are of another network.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The network comes without weights.
+    #[error("{0} comes without trained weights: give a file of them")]
+    NoWeights(&'static str),
+    /// A weight is no number.
+    #[error("{}: `{tensor}` holds a NaN or an infinity, expected finite weights", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+    },
+    /// The preprocessing stored with the weights does not give what the network reads.
+    #[error("the preprocessing gives {found:?}, but {network} reads {expected:?}")]
+    Input {
+        /// Channels, height, width after preprocessing.
+        found: [usize; 3],
+        /// The network.
+        network: &'static str,
+        /// Channels, height, width it reads.
+        expected: [usize; 3],
+    },
+    /// The network cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A picture cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// SqueezeNet 1.1 as trained by its authors; the file says origin, licence and preprocessing.
+#[cfg(feature = "embedded")]
+static SQUEEZENET: &[u8] = include_bytes!("../assets/squeezenet1_1.safetensors");
+
+impl Model {
+    /// SqueezeNet 1.1 with the weights inside the program: 1,000 classes of ImageNet.
+    ///
+    /// # Errors
+    /// [`ModelError`]; none is known to occur.
+    #[cfg(feature = "embedded")]
+    pub fn embedded() -> Result<Model, ModelError> {
+        let entry = striate_zoo::find("squeezenet1_1")?;
+        let graph = entry.build(&entry.config())?;
+        let loaded = striate_formats::load_bytes(SQUEEZENET, "embedded", &graph, &entry.naming)?;
+        Ok(Model::of(entry, graph, loaded, String::from("embedded")))
+    }
+
+    /// A network with the weights of a file, or of a checkpoint's directory. Without a file,
+    /// the weights inside the program, if it has them.
+    ///
+    /// # Errors
+    /// [`ModelError`] if the network or the file is unknown, or they do not fit.
+    pub fn open(name: &str, weights: Option<&Path>) -> Result<Model, ModelError> {
+        let entry = striate_zoo::find(name)?;
+        let Some(path) = weights else {
+            #[cfg(feature = "embedded")]
+            if entry.name == "squeezenet1_1" {
+                return Model::embedded();
+            }
+            return Err(ModelError::NoWeights(entry.name));
+        };
+        let file = striate_formats::read(path)?;
+        let config = config(entry, file.listing())?;
+        let graph = entry.build(&config)?;
+        // Auxiliary heads are of no use here, but they are in the files.
+        let with_heads = entry.build(&Config { heads: true, ..config })?;
+        let keys = entry.naming.keys(&with_heads);
+        let heads = with_heads.iter().filter(|(_, node)| graph.find(&node.name).is_none());
+        let heads: Vec<&str> = heads.map(|(id, _)| keys[id.index()].as_str()).collect();
+        let loaded = file.load(&graph, &entry.naming, &heads)?;
+        Ok(Model::of(entry, graph, loaded, path.display().to_string()))
+    }
+
+    fn of(entry: &'static Architecture, graph: Graph, loaded: Loaded, weights: String) -> Model {
+        let Loaded { params, input, not_finite, .. } = loaded;
+        let input = input.unwrap_or_else(|| (entry.preparation)());
+        Model { entry, graph, params, input, weights, not_finite }
+    }
+
+    /// The model compiled to classify pictures, on so many threads; 0 is all cores.
+    ///
+    /// # Errors
+    /// [`ModelError`] if a weight is no number or the preprocessing does not fit the network.
+    pub fn classifier(&self, threads: usize) -> Result<Classifier, ModelError> {
+        self.check()?;
+        Classifier::new(self, threads)
+    }
+
+    /// Whether pictures can be told with it.
+    ///
+    /// # Errors
+    /// [`ModelError`] if a weight is no number or the preprocessing does not fit the network.
+    pub fn check(&self) -> Result<(), ModelError> {
+        if let Some(tensor) = self.not_finite.first() {
+            let path = PathBuf::from(&self.weights);
+            return Err(ModelError::NotFinite { path, tensor: tensor.clone() });
+        }
+        let (found, expected) = (self.input.output(), self.graph.input().chw());
+        if found != expected {
+            return Err(ModelError::Input { found, network: self.entry.name, expected });
+        }
+        Ok(())
+    }
+}
+
+/// Classes and input that the weights of a file were trained for.
+fn config(entry: &Architecture, file: &Listing) -> Result<Config, ModelError> {
+    let default = entry.config();
+    let classes = file.metadata.get(CLASSES).and_then(|classes| classes.parse().ok());
+    let input = file.input()?.map(|input| input.output());
+    Ok(Config {
+        classes: classes.unwrap_or(default.classes),
+        input: input.unwrap_or(default.input),
+        ..default
+    })
+}

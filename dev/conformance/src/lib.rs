@@ -1,0 +1,3 @@
+//! Cases of every operation against every backend, and golden values.
+
+pub mod golden;
