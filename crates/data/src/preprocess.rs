@@ -59,6 +59,7 @@ impl Preparation {
     ) -> Result<Cow<'p, Picture>, DataError> {
         let size = match self.spec.resize {
             Resize::Shorter(side) => shorter(picture.size(), side),
+            Resize::ShorterRounded(side) => shorter_rounded(picture.size(), side),
             Resize::Exact(size) => size,
         };
         if size == picture.size() {
@@ -129,6 +130,14 @@ pub(crate) fn shorter([height, width]: [usize; 2], side: usize) -> [usize; 2] {
     if width <= height { [long(height, width), side] } else { [side, long(width, height)] }
 }
 
+/// The same with the longer side rounded to the nearest pixel.
+fn shorter_rounded([height, width]: [usize; 2], side: usize) -> [usize; 2] {
+    let long = |long: usize, short: usize| {
+        ((2 * side as u64 * long as u64 + short as u64) / (2 * short as u64)) as usize
+    };
+    if width <= height { [long(height, width), side] } else { [side, long(width, height)] }
+}
+
 /// Where a window of `crop` begins in the middle of `side`: half to even, but rounded down and
 /// negative where the window is the larger.
 pub(crate) fn middle(side: usize, crop: usize) -> isize {
@@ -193,6 +202,8 @@ mod tests {
         assert_eq!(shorter([375, 500], 256), [256, 341]);
         assert_eq!(shorter([500, 375], 256), [341, 256]);
         assert_eq!(shorter([7, 7], 256), [256, 256]);
+        assert_eq!(shorter_rounded([300, 451], 256), [256, 385]);
+        assert_eq!(shorter_rounded([640, 427], 256), [384, 256]);
         let cases = [(256, 224, 16), (341, 224, 58), (343, 224, 60), (224, 224, 0), (225, 224, 0)];
         for (side, crop, expected) in cases {
             assert_eq!(middle(side, crop), expected, "{side} {crop}");

@@ -41,6 +41,8 @@ pub struct InputSpec {
 pub enum Resize {
     /// The shorter side to this length, the longer in proportion, truncated (torchvision).
     Shorter(usize),
+    /// The same with the longer side rounded to the nearest pixel.
+    ShorterRounded(usize),
     /// Exactly this height and width, whatever the proportions (Caffe's AlexNet, Keras).
     Exact([usize; 2]),
 }
@@ -132,7 +134,7 @@ impl InputSpec {
     pub fn check(&self) -> Result<(), String> {
         let channels = self.order.channels();
         let sizes = match self.resize {
-            Resize::Shorter(side) => [side, side],
+            Resize::Shorter(side) | Resize::ShorterRounded(side) => [side, side],
             Resize::Exact(sides) => sides,
         };
         let fits = |side: usize| (1..=16_384).contains(&side);

@@ -54,7 +54,7 @@ const SQUEEZENET: Architecture = Architecture {
 
 /// Caffe's pictures: the shorter side to 256, BGR from 0 to 255 less a mean.
 fn caffe_preparation() -> InputSpec {
-    InputSpec::caffe(Resize::Shorter(256), 224, [103.939, 116.779, 123.68])
+    InputSpec::caffe(Resize::ShorterRounded(256), 224, [103.939, 116.779, 123.68])
 }
 
 #[rustfmt::skip]
@@ -80,7 +80,7 @@ pub(crate) const ALL: &[Architecture] = &[
         ]),
         pretrained: &[Pretrained {
             file: "squeezenet1_1.safetensors",
-            sha256: "56c38416df87e4ad111626ee162b3471209ea28d42defd03e2d553f0a2ed86d8",
+            sha256: "e6cd558af4f4430883d7696aa6867ca9478b1665ffeb6585ad90852cedfb60a9",
             origin: "trained by the authors in Caffe, converted for Keras in the package ndf 0.1.4",
             licence: "BSD-2-Clause (SqueezeNet), MIT (ndf)",
             preparation: caffe_preparation,
