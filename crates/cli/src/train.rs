@@ -258,6 +258,7 @@ impl Train {
             }
         };
         check_input(&graph, &input, entry)?;
+        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads)?;
         let directory = self.directory(entry)?;
         let model = Model {
             name: entry.name.to_owned(),
@@ -268,7 +269,6 @@ impl Train {
         };
         let run = RunDir::open(&directory, model, entry.naming, input.clone(), 0)?;
         write_args(&directory, entry, &source, &recipe)?;
-        let trainer = Trainer::new(&graph, params, recipe, self.threads)?;
         Ok(Setup { entry, trainer, input, run, directory, source })
     }
 

@@ -125,7 +125,10 @@ fn arguments_without_meaning_are_usage() {
     }
     let (_, error) = expect(1, &["show", "vgg16", "--input", "3x16x16"]);
     assert!(error.contains("pool5"), "{error}");
-    expect(1, &["train", "lenet5", "--lr", "-1", "--output", "/tmp/striate-no-run"]);
+    let output = tempfile::tempdir().unwrap().path().join("run");
+    let path = output.display().to_string();
+    let (_, error) = expect(1, &["train", "lenet5", "--lr=-1", "--output", &path]);
+    assert!(error.contains("learning rate") && !output.exists(), "{error}");
     expect(1, &["train", "--resume", "crates"]);
 }
 

@@ -49,7 +49,7 @@ pub enum RunError {
         /// The shape of the largest batch; fewer images do as well.
         expected: Vec<usize>,
     },
-    /// The parameters, or the masks of dropout, are of another network.
+    /// The network, these parameters or so many images do not go together.
     #[error(transparent)]
     Compile(#[from] CompileError),
 }
