@@ -1,3 +1,6 @@
-//! Cases of every operation against every backend, and golden values.
+//! Cases of every operation against every backend, random networks, and golden values.
 
+pub mod cases;
+pub mod compare;
 pub mod golden;
+pub mod random;
