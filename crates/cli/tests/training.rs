@@ -164,3 +164,36 @@ fn weights_do_not_depend_on_threads_and_workers() {
         .collect();
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn where_a_checkpoint_cannot_be_written_the_old_one_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().display().to_string();
+    few_digits(directory.path(), 1024, 256);
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (out, _) = expect(0, &[&arguments(&data, &path("whole"))[..], &["--json"]].concat());
+    let run = path("run");
+    let mut child = start(&arguments(&data, &run));
+    while !Path::new(&run).join("last").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let state = || std::fs::read_to_string(Path::new(&run).join("last/state.json")).unwrap();
+    let before = state();
+    // No file may grow beyond a few KiB, so that writing fails as on a full disk.
+    let limited = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_striate")])
+        .args(["--quiet", "train", "--resume", &run])
+        .output()
+        .unwrap();
+    let (_, error) = common::texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("model.safetensors"), "{error}");
+    assert_eq!(state(), before);
+    assert!(!Path::new(&run).join("last.new").exists());
+    let (resumed, _) = expect(0, &["--quiet", "train", "--resume", &run, "--json"]);
+    assert_eq!(digest(&resumed), digest(&out));
+}

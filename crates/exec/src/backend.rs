@@ -82,6 +82,9 @@ impl Options {
         if self.batch == 0 {
             return Err(CompileError::EmptyBatch);
         }
+        if graph.outputs().is_empty() {
+            return Err(CompileError::NoOutput);
+        }
         if let Some(id) = self.keep.iter().find(|id| id.index() >= nodes) {
             return Err(CompileError::Keep { found: id.index(), nodes });
         }

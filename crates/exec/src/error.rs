@@ -13,6 +13,9 @@ pub enum CompileError {
     /// A plan for no image at all.
     #[error("found a batch of 0 images, expected at least 1")]
     EmptyBatch,
+    /// A network of which nothing was asked.
+    #[error("the network has no output")]
+    NoOutput,
     /// A value was to be kept that the network does not have.
     #[error("node {found} cannot be kept: the network has {nodes} nodes")]
     Keep {

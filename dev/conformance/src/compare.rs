@@ -29,9 +29,6 @@ pub fn params(graph: &Graph, rng: &Rng) -> Params {
 }
 
 /// Normal numbers.
-///
-/// # Panics
-/// Never.
 pub fn images(shape: Shape, batch: usize, rng: &mut Rng) -> Tensor {
     let values = (0..batch * shape.volume()).map(|_| rng.normal()).collect();
     Tensor::new(&shape.batched(batch), values).expect("as many values as the shape has")

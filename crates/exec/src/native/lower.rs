@@ -78,7 +78,9 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
         Op::Subsample(op) => Action::Subsample(subsample(op, from, to)),
         Op::BatchNorm(op) => Action::BatchNorm { channels, area, eps: op.eps },
         Op::Lrn(op) => {
-            let lrn = Lrn { size: op.size, alpha: op.factor(), beta: op.beta, k: op.k };
+            // A window that reaches all channels from anywhere is as wide as any.
+            let size = op.size.min(2 * channels + 1);
+            let lrn = Lrn { size, alpha: op.factor(), beta: op.beta, k: op.k };
             Action::Lrn { lrn, channels, area }
         }
         Op::Rbf(_) => Action::Rbf { inputs: from.volume(), outputs: to.volume() },
@@ -136,5 +138,25 @@ fn subsample(op: &Subsample, from: Shape, to: Shape) -> Window {
         stride: [op.stride.h, op.stride.w],
         pad: [0; 4],
         count_include_pad: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use striate_graph::concat;
+
+    #[test]
+    fn what_nobody_wants_and_what_computes_nothing_is_no_step() {
+        let graph = Graph::build(Shape::map(2, 4, 4), |x| {
+            x.at("unread").conv(3, 2).relu();
+            x.at("head").global_avg_pool().output("head");
+            concat(&[x]).dropout(0.5).flatten().at("fc").linear(3)
+        })
+        .unwrap();
+        let program = lower(&graph, graph.outputs());
+        let steps: Vec<_> = program.steps.iter().map(|step| step.nodes[0]).collect();
+        assert_eq!(steps, [graph.find("head").unwrap(), graph.find("fc").unwrap()]);
+        assert_eq!(program.steps[1].inputs, [program.input]);
     }
 }

@@ -263,7 +263,8 @@ mod tests {
         let keep = vec![longer.unwrap().iter().last().unwrap().0];
         let error = message(&Options { keep, ..options });
         assert_eq!(error, "node 20 cannot be kept: the network has 13 nodes");
-        assert!(planned_bytes(&graph, 0).is_err());
+        assert_eq!(planned_bytes(&graph, 0), Err(CompileError::EmptyBatch));
+        assert_eq!(planned_bytes(&graph.prune(&[]), 1), Err(CompileError::NoOutput));
         assert!(planned_bytes(&graph, 1).unwrap() > 192 * 4);
     }
 

@@ -27,6 +27,7 @@ pub(super) const CASES: &[Case] = &[
     case("lrn: strong",            1, chw(7, 4, 3),     |x| x.lrn(STRONG)),
     case("lrn: even",              1, chw(7, 3, 3),     |x| x.lrn(Lrn { size: 4, ..STRONG })),
     case("lrn: wider than it is",  2, chw(3, 3, 3),     |x| x.lrn(Lrn { size: 9, ..STRONG })),
+    case("lrn: without end",       1, chw(3, 2, 2),     |x| x.lrn(Lrn { size: usize::MAX, divided: false, ..STRONG })),
     case("lrn: one",               1, chw(3, 3, 3),     |x| x.lrn(Lrn { size: 1, ..STRONG })),
     case("lrn: many pixels",       1, chw(3, 13, 17),   |x| x.lrn(STRONG)),
     case("rbf",                    3, Shape::Flat(21),  |x| x.rbf(codes(10, 21))),
