@@ -130,6 +130,10 @@ fn arguments_without_meaning_are_usage() {
     let (_, error) = expect(1, &["train", "lenet5", "--lr=-1", "--output", &path]);
     assert!(error.contains("learning rate") && !output.exists(), "{error}");
     expect(1, &["train", "--resume", "crates"]);
+    expect(1, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(1, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
+    expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);
+    expect(1, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Default for Options {
 }
 
 /// How many threads this machine runs at once.
-pub fn available_threads() -> usize {
+pub(crate) fn available_threads() -> usize {
     Threads::available()
 }
 
@@ -66,7 +66,10 @@ pub(crate) const MOST_VALUES: usize = 1 << 38;
 
 impl Options {
     /// How many threads are meant.
-    pub(crate) fn thread_count(&self) -> Result<usize, CompileError> {
+    ///
+    /// # Errors
+    /// [`CompileError::Threads`] if they are more than make sense.
+    pub fn thread_count(&self) -> Result<usize, CompileError> {
         match self.threads {
             0 => Ok(available_threads()),
             found if found > MOST_THREADS => {

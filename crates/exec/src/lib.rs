@@ -24,11 +24,12 @@
 
 mod backend;
 mod error;
+pub mod geometry;
 pub mod interpreter;
 pub mod native;
 mod outputs;
 
-pub use backend::{Backend, Executable, Options, available_threads};
+pub use backend::{Backend, Executable, Options};
 pub use error::{CompileError, RunError};
 pub use interpreter::Interpreter;
 pub use native::{Native, planned_bytes};

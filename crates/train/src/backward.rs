@@ -1,15 +1,13 @@
 //! Gradients: one arm of one `match` for every operation.
 
+use striate_exec::geometry;
 use striate_graph::op::PoolKind;
 use striate_graph::{NodeId, Op, Params};
 use striate_kernels::{
     activation, concat, conv, dropout, elementwise, linear, lrn, norm, pool, rbf, shortcut, softmax,
 };
 
-use crate::network::{
-    Kept, Network, conv_geometry, grow, lrn_constants, pool_geometry, shortcut_geometry,
-    subsample_geometry, weight_and_bias,
-};
+use crate::network::{Kept, Network, grow, weight_and_bias};
 
 /// Gradients of values on their way down. A buffer that is done with is used again.
 #[derive(Default)]
@@ -97,11 +95,11 @@ impl Network {
         match &node.op {
             Op::Input(_) => {}
             Op::Conv2d(op) => {
-                let geometry = conv_geometry(op, batch, shape(0), node.shape);
-                grow(&mut self.scratch, conv::scratch(&geometry, threads.count()));
+                let sizes = geometry::conv(op, batch, shape(0), node.shape);
+                grow(&mut self.scratch, conv::scratch(&sizes, threads.count()));
                 let (weight, bias) = weight_and_bias(values, slots);
                 let dweight = &mut dparams[slots[0].clone()];
-                conv::wgrad(threads, &geometry, x, dy, dweight, &mut self.scratch);
+                conv::wgrad(threads, &sizes, x, dy, dweight, &mut self.scratch);
                 if let Some(table) = &op.table {
                     let maps = shape(0).channels();
                     for (pair, kernel) in dweight.chunks_exact_mut(op.kernel.area()).enumerate() {
@@ -115,7 +113,7 @@ impl Network {
                     conv::bias_grad(threads, batch, op.out, node.shape.area(), dy, dbias);
                 }
                 if wanted {
-                    conv::dgrad(threads, &geometry, dy, weight, &mut dx, &mut self.scratch);
+                    conv::dgrad(threads, &sizes, dy, weight, &mut dx, &mut self.scratch);
                 }
             }
             Op::Linear(op) => {
@@ -134,7 +132,7 @@ impl Network {
                 }
             }
             Op::Subsample(op) => {
-                let window = subsample_geometry(op, batch, shape(0), node.shape);
+                let window = geometry::subsample(op, batch, shape(0), node.shape);
                 let weight = &values[slots[0].clone()];
                 dx.resize(x.len(), 0.0);
                 let (dweight, dbias) = two(dparams, slots[0].clone(), slots[1].clone());
@@ -150,7 +148,7 @@ impl Network {
                 );
             }
             Op::Pool(op) => {
-                let window = pool_geometry(op, batch, shape(0), node.shape);
+                let window = geometry::pool(op, batch, shape(0), node.shape);
                 match op.kind {
                     PoolKind::Max => pool::max_backward(threads, &window, x, y, dy, &mut dx),
                     PoolKind::Avg { .. } => pool::average_backward(threads, &window, dy, &mut dx),
@@ -164,7 +162,7 @@ impl Network {
             }
             Op::Lrn(op) => {
                 grow(&mut self.scratch, lrn::scratch(extents[1], threads.count()));
-                let constants = lrn_constants(op);
+                let constants = geometry::lrn(op, extents[1]);
                 lrn::backward(threads, &constants, extents, x, dy, &mut dx, &mut self.scratch);
             }
             Op::Rbf(op) => {
@@ -182,8 +180,8 @@ impl Network {
             }
             Op::Flatten => dx.copy_from_slice(dy),
             Op::Shortcut(op) => {
-                let geometry = shortcut_geometry(op, batch, shape(0), node.shape);
-                shortcut::backward(threads, &geometry, dy, &mut dx);
+                let sizes = geometry::shortcut(op, batch, shape(0), node.shape);
+                shortcut::backward(threads, &sizes, dy, &mut dx);
             }
             Op::Add | Op::AddScaled(_) | Op::Concat => {
                 gradients.recycle(dx);

@@ -1,10 +1,11 @@
 use std::ops::Range;
 
-use striate_graph::op::{Conv2d, Lrn, Pool, PoolKind, Shortcut, Subsample};
-use striate_graph::{Graph, Node, NodeId, Op, Params, Shape};
+use striate_exec::geometry;
+use striate_graph::op::PoolKind;
+use striate_graph::{Graph, Node, NodeId, Op, Params};
 use striate_kernels::{
-    Conv, Threads, Window, activation, concat, conv, dropout, elementwise, linear, lrn, norm, pool,
-    rbf, shortcut, softmax,
+    Threads, activation, concat, conv, dropout, elementwise, linear, lrn, norm, pool, rbf,
+    shortcut, softmax,
 };
 use striate_tensor::Rng;
 
@@ -117,11 +118,11 @@ impl Network {
         match &node.op {
             Op::Input(_) => {}
             Op::Conv2d(op) => {
-                let geometry = conv_geometry(op, batch, shape(0), node.shape);
-                let needed = conv::scratch(&geometry, threads.count());
+                let sizes = geometry::conv(op, batch, shape(0), node.shape);
+                let needed = conv::scratch(&sizes, threads.count());
                 grow(&mut self.scratch, needed);
                 let (weight, bias) = weight_and_bias(params.values(), slots);
-                conv::forward(threads, &geometry, x, weight, bias, false, y, &mut self.scratch);
+                conv::forward(threads, &sizes, x, weight, bias, false, y, &mut self.scratch);
             }
             Op::Linear(op) => {
                 let (weight, bias) = weight_and_bias(params.values(), slots);
@@ -129,7 +130,7 @@ impl Network {
                 linear::forward(threads, batch, inputs, op.out, x, weight, bias, false, y);
             }
             Op::Pool(op) => {
-                let window = pool_geometry(op, batch, shape(0), node.shape);
+                let window = geometry::pool(op, batch, shape(0), node.shape);
                 match op.kind {
                     PoolKind::Max => pool::max_forward(threads, &window, x, y),
                     PoolKind::Avg { .. } => pool::average_forward(threads, &window, x, y),
@@ -142,7 +143,7 @@ impl Network {
                 pool::adaptive_average_forward(threads, planes, [h, w], [out_h, out_w], x, y);
             }
             Op::Subsample(op) => {
-                let window = subsample_geometry(op, batch, shape(0), node.shape);
+                let window = geometry::subsample(op, batch, shape(0), node.shape);
                 let (weight, bias) = (&params.values()[slots[0].clone()], slots[1].clone());
                 pool::subsample_forward(threads, &window, x, weight, &params.values()[bias], y);
             }
@@ -175,7 +176,7 @@ impl Network {
             }
             Op::Lrn(op) => {
                 let extents = [batch, node.shape.channels(), node.shape.area()];
-                lrn::forward(threads, &lrn_constants(op), extents, x, y);
+                lrn::forward(threads, &geometry::lrn(op, extents[1]), extents, x, y);
             }
             Op::Rbf(op) => {
                 let codes = &params.values()[slots[0].clone()];
@@ -209,8 +210,8 @@ impl Network {
             }
             Op::Flatten => y.copy_from_slice(x),
             Op::Shortcut(op) => {
-                let geometry = shortcut_geometry(op, batch, shape(0), node.shape);
-                shortcut::forward(threads, &geometry, x, y);
+                let sizes = geometry::shortcut(op, batch, shape(0), node.shape);
+                shortcut::forward(threads, &sizes, x, y);
             }
         }
     }
@@ -241,63 +242,4 @@ pub(crate) fn weight_and_bias<'p>(
     slots: &[Range<usize>],
 ) -> (&'p [f32], Option<&'p [f32]>) {
     (&values[slots[0].clone()], slots.get(1).map(|range| &values[range.clone()]))
-}
-
-pub(crate) fn conv_geometry(op: &Conv2d, batch: usize, input: Shape, output: Shape) -> Conv {
-    Conv {
-        batch,
-        input: input.chw(),
-        output: output.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: op.pad.array(),
-        dilation: [op.dilation.h, op.dilation.w],
-        groups: op.groups,
-    }
-}
-
-pub(crate) fn pool_geometry(op: &Pool, batch: usize, input: Shape, output: Shape) -> Window {
-    let count_include_pad = match op.kind {
-        PoolKind::Max => false,
-        PoolKind::Avg { count_include_pad } => count_include_pad,
-    };
-    Window {
-        batch,
-        input: input.chw(),
-        output: output.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: op.pad.array(),
-        count_include_pad,
-    }
-}
-
-pub(crate) fn subsample_geometry(
-    op: &Subsample,
-    batch: usize,
-    input: Shape,
-    output: Shape,
-) -> Window {
-    Window {
-        batch,
-        input: input.chw(),
-        output: output.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: [0; 4],
-        count_include_pad: false,
-    }
-}
-
-pub(crate) fn shortcut_geometry(
-    op: &Shortcut,
-    batch: usize,
-    input: Shape,
-    output: Shape,
-) -> shortcut::Shortcut {
-    shortcut::Shortcut { batch, input: input.chw(), output: output.chw(), stride: op.stride }
-}
-
-pub(crate) fn lrn_constants(op: &Lrn) -> lrn::Lrn {
-    lrn::Lrn { size: op.size, alpha: op.factor(), beta: op.beta, k: op.k }
 }

@@ -150,7 +150,7 @@ impl Trainer {
                 "the optimizer's memory is not that of this network and optimizer",
             )));
         }
-        let threads = if threads == 0 { striate_exec::available_threads() } else { threads };
+        let threads = Options { threads, ..Options::default() }.thread_count()?;
         Ok(Trainer {
             network: Network::new(graph, recipe.batch, threads),
             gradients: Gradients::default(),

@@ -1,8 +1,8 @@
-use striate_graph::op::{AddScaled, Conv2d, Pool, PoolKind, Subsample, Tanh};
-use striate_graph::{Graph, Node, NodeId, Op, Output, Shape};
-use striate_kernels::{Conv, Lrn, Shortcut, Window};
+use striate_graph::op::{AddScaled, PoolKind, Tanh};
+use striate_graph::{Graph, Node, NodeId, Op, Output};
 
 use super::program::{Action, Program, Step, Tail};
+use crate::geometry;
 
 /// The steps that the wanted values need. What computes nothing in inference vanishes: its value
 /// is that of its input.
@@ -63,26 +63,21 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
         Op::Input(_) => return Lowered::Fed,
         Op::Flatten | Op::Dropout(_) => return Lowered::View,
         Op::Concat if node.inputs.len() == 1 => return Lowered::View,
-        Op::Conv2d(op) => Action::Conv(conv(op, from, to), Tail::default()),
+        Op::Conv2d(op) => Action::Conv(geometry::conv(op, 1, from, to), Tail::default()),
         Op::Linear(op) => {
             Action::Linear { inputs: from.volume(), outputs: op.out, tail: Tail::default() }
         }
         Op::Pool(op) => match op.kind {
-            PoolKind::Max => Action::MaxPool(pool(op, from, to)),
-            PoolKind::Avg { .. } => Action::AvgPool(pool(op, from, to)),
+            PoolKind::Max => Action::MaxPool(geometry::pool(op, 1, from, to)),
+            PoolKind::Avg { .. } => Action::AvgPool(geometry::pool(op, 1, from, to)),
         },
         Op::AdaptiveAvgPool(_) => {
             let ([channels, h, w], [_, out_h, out_w]) = (from.chw(), to.chw());
             Action::AdaptiveAvgPool { channels, from: [h, w], to: [out_h, out_w] }
         }
-        Op::Subsample(op) => Action::Subsample(subsample(op, from, to)),
+        Op::Subsample(op) => Action::Subsample(geometry::subsample(op, 1, from, to)),
         Op::BatchNorm(op) => Action::BatchNorm { channels, area, eps: op.eps },
-        Op::Lrn(op) => {
-            // A window that reaches all channels from anywhere is as wide as any.
-            let size = op.size.min(2 * channels + 1);
-            let lrn = Lrn { size, alpha: op.factor(), beta: op.beta, k: op.k };
-            Action::Lrn { lrn, channels, area }
-        }
+        Op::Lrn(op) => Action::Lrn { lrn: geometry::lrn(op, channels), channels, area },
         Op::Rbf(_) => Action::Rbf { inputs: from.volume(), outputs: to.volume() },
         Op::Relu => Action::Relu,
         &Op::Tanh(Tanh { a, s }) => Action::Tanh { a, s },
@@ -91,59 +86,14 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
         Op::Add => Action::Add { relu: false },
         &Op::AddScaled(AddScaled { scale }) => Action::AddScaled(scale),
         Op::Concat => Action::Concat,
-        Op::Shortcut(op) => Action::Shortcut(Shortcut {
-            batch: 1,
-            input: from.chw(),
-            output: to.chw(),
-            stride: op.stride,
-        }),
+        Op::Shortcut(op) => Action::Shortcut(geometry::shortcut(op, 1, from, to)),
     })
-}
-
-fn conv(op: &Conv2d, from: Shape, to: Shape) -> Conv {
-    Conv {
-        batch: 1,
-        input: from.chw(),
-        output: to.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: op.pad.array(),
-        dilation: [op.dilation.h, op.dilation.w],
-        groups: op.groups,
-    }
-}
-
-fn pool(op: &Pool, from: Shape, to: Shape) -> Window {
-    let count_include_pad = match op.kind {
-        PoolKind::Max => false,
-        PoolKind::Avg { count_include_pad } => count_include_pad,
-    };
-    Window {
-        batch: 1,
-        input: from.chw(),
-        output: to.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: op.pad.array(),
-        count_include_pad,
-    }
-}
-
-fn subsample(op: &Subsample, from: Shape, to: Shape) -> Window {
-    Window {
-        batch: 1,
-        input: from.chw(),
-        output: to.chw(),
-        kernel: [op.kernel.h, op.kernel.w],
-        stride: [op.stride.h, op.stride.w],
-        pad: [0; 4],
-        count_include_pad: false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use striate_graph::Shape;
     use striate_graph::concat;
 
     #[test]
