@@ -66,7 +66,9 @@ impl Predict {
         let mut top = Vec::new();
         for class in classes {
             let synset = class.synset.unwrap_or_default();
-            text += &format!("  {:.3}  {:<28} {synset}\n", class.probability, class.label);
+            let line = format!("  {:.3}  {:<28} {synset}", class.probability, class.label);
+            text += line.trim_end();
+            text.push('\n');
             top.push(json!({
                 "class": class.index,
                 "synset": class.synset,

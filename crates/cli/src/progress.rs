@@ -29,7 +29,7 @@ impl Progress {
         } else {
             ProgressDrawTarget::stderr()
         };
-        let style = "{prefix} {bar:24} {pos}/{len}  {msg}  {eta} left";
+        let style = "{prefix} {bar:12} {pos}/{len}  {msg}  {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is well-formed");
         Progress {
             bar: ProgressBar::with_draw_target(None, target).with_style(style),
@@ -89,9 +89,16 @@ impl Observer for Progress {
             report.seconds
         );
         self.bar.suspend(|| eprintln!("{line}"));
+        if report.epoch == self.epochs {
+            self.bar.finish_and_clear();
+        }
     }
 
     fn interrupted(&mut self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+        if interrupted {
+            self.bar.finish_and_clear();
+        }
+        interrupted
     }
 }

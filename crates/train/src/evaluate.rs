@@ -70,8 +70,9 @@ pub fn evaluate_crops(
         };
         let best = top(&probabilities, 5);
         score.add(Score {
-            // The loss of the network itself has no meaning for averaged probabilities.
-            loss: -f64::from(*p).ln(),
+            // The loss of the network itself has no meaning for averaged probabilities; one that
+            // is rounded to zero is not infinitely wrong.
+            loss: -f64::from(p.max(f32::MIN_POSITIVE)).ln(),
             top1: u64::from(best.first() == Some(&label)),
             top5: u64::from(best.contains(&label)),
             seen: 1,
