@@ -247,3 +247,88 @@ fn sync(path: &Path) -> Result<(), TrainError> {
     let synced = fs::File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(io(path, "sync the directory"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use striate_graph::{Init, Shape};
+    use striate_tensor::{Rng, Tensor};
+
+    fn graph() -> Graph {
+        Graph::build(Shape::map(1, 28, 28), |x| {
+            let x = x.at("conv").conv(3, 2).stride(4).batch_norm().relu();
+            x.flatten().at("fc").linear(10)
+        })
+        .unwrap()
+    }
+
+    /// A run of the network above, one step old.
+    fn saved(directory: &Path) -> (RunDir, Trainer) {
+        let model = Model {
+            name: String::from("tiny"),
+            classes: 10,
+            input: [1, 28, 28],
+            heads: false,
+            data: String::from("mnist"),
+        };
+        let input = InputSpec::digits(0, 0.0, 1.0);
+        let run = RunDir::open(directory, model, Naming::NODES, input, 0).unwrap();
+        let params = Params::init(&graph(), &Init::KaimingFanIn, &Rng::new(1));
+        let mut trainer = Trainer::new(&graph(), params, Recipe::of("lenet5"), 1).unwrap();
+        let images = Tensor::new(&[2, 1, 28, 28], (0..1568).map(|i| (i % 7) as f32).collect());
+        let batch = striate_data::Batch { images: images.unwrap(), labels: vec![3, 9], index: 0 };
+        trainer.step(&batch, 0.1).unwrap();
+        run.save(&trainer).unwrap();
+        (run, trainer)
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, trainer) = saved(directory.path());
+        let checkpoint = Checkpoint::open(directory.path(), &graph(), &Naming::NODES).unwrap();
+        assert_eq!(checkpoint.params, *trainer.params());
+        assert_eq!(checkpoint.memory, trainer.memory());
+        assert_eq!(
+            (checkpoint.place, checkpoint.recipe),
+            (trainer.place().clone(), trainer.recipe().clone())
+        );
+        assert_eq!(Checkpoint::model(directory.path()).unwrap().name, "tiny");
+    }
+
+    #[test]
+    fn between_two_renames_the_one_set_aside_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path());
+        let path = |name: &str| directory.path().join(name);
+        fs::rename(path("last"), path("last.old")).unwrap();
+        assert!(Checkpoint::open(directory.path(), &graph(), &Naming::NODES).is_ok());
+        fs::remove_dir_all(path("last.old")).unwrap();
+        let error = Checkpoint::model(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("found no checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_state_is_an_error_or_another_state() {
+        let directory = tempfile::tempdir().unwrap();
+        saved(directory.path());
+        let path = directory.path().join("last/state.json");
+        let good = fs::read(&path).unwrap();
+        let try_with = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let checkpoint = Checkpoint::open(directory.path(), &graph(), &Naming::NODES);
+            checkpoint.and_then(|checkpoint| Trainer::resume(&graph(), checkpoint, 1)).is_ok()
+        };
+        for end in 0..good.len() {
+            assert!(!try_with(&good[..end]), "the first {end} bytes are no state");
+        }
+        let mut rng = Rng::new(1);
+        for _ in 0..300 {
+            let mut bytes = good.clone();
+            let at = rng.below(bytes.len());
+            bytes[at] ^= 1 << rng.below(8);
+            try_with(&bytes);
+        }
+        assert!(try_with(&good));
+    }
+}
