@@ -29,6 +29,9 @@ pub(crate) struct Predict {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print a line of JSON for each picture as soon as it is told
+    #[arg(long, conflicts_with = "json")]
+    jsonl: bool,
 }
 
 impl Predict {
@@ -44,6 +47,8 @@ impl Predict {
             let (document, text) = self.classify(&model, &mut classifier, image)?;
             if self.json {
                 documents.push(document);
+            } else if self.jsonl {
+                print(&document.to_string())?;
             } else {
                 print(&text)?;
             }

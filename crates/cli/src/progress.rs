@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::output::print;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use striate::train::{EpochReport, Observer, Place, StepReport};
 
@@ -18,11 +19,13 @@ pub(crate) struct Progress {
     epochs: u64,
     lines: bool,
     quiet: bool,
+    /// Whether each epoch's report goes to standard output as a line of JSON.
+    jsonl: bool,
     spoke: Instant,
 }
 
 impl Progress {
-    pub(crate) fn new(epochs: u64, quiet: bool) -> Progress {
+    pub(crate) fn new(epochs: u64, quiet: bool, jsonl: bool) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let target = if quiet || !terminal {
             ProgressDrawTarget::hidden()
@@ -36,6 +39,7 @@ impl Progress {
             epochs,
             lines: !quiet && !terminal,
             quiet,
+            jsonl,
             spoke: Instant::now(),
         }
     }
@@ -74,6 +78,12 @@ impl Observer for Progress {
     fn epoch(&mut self, report: &EpochReport) {
         self.bar.reset();
         self.spoke = Instant::now();
+        if self.jsonl
+            && let Ok(line) = serde_json::to_string(report)
+        {
+            // Whoever reads the stream may have gone; the run and its log go on.
+            let _ = print(&line);
+        }
         if self.quiet {
             return;
         }

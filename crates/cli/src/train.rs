@@ -59,6 +59,9 @@ pub(crate) struct Train {
     /// Print the last epoch as JSON, with a digest of the weights
     #[arg(long)]
     json: bool,
+    /// Print a line of JSON for each epoch as soon as it is done
+    #[arg(long, conflicts_with = "json")]
+    jsonl: bool,
 }
 
 /// Changes to the network's own recipe.
@@ -217,7 +220,7 @@ impl Train {
             let (name, epochs) = (entry.name, recipe.epochs);
             eprintln!("{name} on {pictures} pictures of {}, {epochs} epochs", source.name);
         }
-        let mut progress = Progress::new(recipe.epochs, quiet);
+        let mut progress = Progress::new(recipe.epochs, quiet, self.jsonl);
         match trainer.fit(&train, test.as_ref(), Some(&run), &mut progress)? {
             Outcome::Interrupted => {
                 let directory = directory.display();
@@ -319,6 +322,9 @@ impl Train {
         last: Option<EpochReport>,
         directory: &Path,
     ) -> Result<(), Failure> {
+        if self.jsonl {
+            return Ok(());
+        }
         let place = trainer.place();
         if self.json {
             let mut document = match last {

@@ -19,6 +19,10 @@ fn start(arguments: &[&str]) -> Child {
     striate().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+fn path_of(directory: &tempfile::TempDir, name: &str) -> String {
+    directory.path().join(name).display().to_string()
+}
+
 fn digest(out: &str) -> String {
     json(out)["weights_sha256"].as_str().unwrap().to_owned()
 }
@@ -68,6 +72,11 @@ fn a_run_leaves_its_files_and_its_weights_are_of_use() {
     });
     assert!(right.count() >= 14);
 
+    let streamed = path_of(&directory, "streamed");
+    let (out, _) = expect(0, &[&arguments(&data, &streamed)[..], &["--jsonl"]].concat());
+    let epochs: Vec<u64> = out.lines().map(|line| json(line)["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(epochs, [1, 2, 3, 4, 5]);
+
     // A run is never written over.
     let (_, error) = expect(2, &arguments(&data, &output));
     assert!(error.contains("--resume"), "{error}");
@@ -78,7 +87,7 @@ fn killed_at_random_moments_and_resumed_it_ends_with_the_same_weights() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
-    let path = |name: &str| directory.path().join(name).display().to_string();
+    let path = |name: &str| path_of(&directory, name);
     let whole = path("whole");
     let started = std::time::Instant::now();
     let (out, _) = expect(0, &[&arguments(&data, &whole)[..], &["--json"]].concat());
@@ -130,7 +139,7 @@ fn an_interrupt_writes_a_checkpoint_in_the_middle_of_an_epoch() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
-    let path = |name: &str| directory.path().join(name).display().to_string();
+    let path = |name: &str| path_of(&directory, name);
     let more = ["--epochs", "200", "--batch-size", "8", "--lr", "0.01"];
     let run = path("run");
     let mut child =
@@ -171,7 +180,7 @@ fn where_a_checkpoint_cannot_be_written_the_old_one_stays() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
-    let path = |name: &str| directory.path().join(name).display().to_string();
+    let path = |name: &str| path_of(&directory, name);
     let (out, _) = expect(0, &[&arguments(&data, &path("whole"))[..], &["--json"]].concat());
     let run = path("run");
     let mut child = start(&arguments(&data, &run));
