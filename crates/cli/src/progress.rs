@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::output::print;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use striate::train::{EpochReport, Observer, Place, StepReport};
+
+use crate::output::print;
 
 /// Set by the first Ctrl-C.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);

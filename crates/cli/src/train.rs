@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use std::sync::Arc;
 use striate::data::{Augment, Dataset, Loader};
 use striate::formats;
 use striate::graph::{Graph, InputSpec, Params};
