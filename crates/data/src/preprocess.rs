@@ -81,6 +81,13 @@ impl Preparation {
         let border = self.spec.border;
         let rows = inside(at[0], self.spec.crop[0], picture.height());
         let columns = inside(at[1], self.spec.crop[1], picture.width());
+        if rows.is_empty() || columns.is_empty() {
+            // The crop lies wholly outside: background alone.
+            for (plane, table) in input.chunks_exact_mut(height * width).zip(&self.tables) {
+                plane.fill(table[0]);
+            }
+            return;
+        }
         let pixels = picture.colour().channels();
         let start = (at[1] + columns.start as isize) as usize * pixels;
         let planes = input.chunks_exact_mut(height * width).zip(&self.tables);

@@ -196,12 +196,21 @@ impl UnknownArchitecture {
 
 /// Whether a name fits a pattern in which `*` stands for any characters, or none.
 pub(crate) fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| fits(rest, &name[skip..])),
-        (Some((p, pattern)), Some((n, name))) => p == n && fits(pattern, name),
-        (Some(_), None) | (None, Some(_)) => false,
+    // Which beginnings of the name the pattern so far fits; the work is the product of the lengths.
+    let mut reached = vec![false; name.len() + 1];
+    reached[0] = true;
+    for &p in pattern {
+        if p == b'*' {
+            let first = reached.iter().position(|&fits| fits).unwrap_or(name.len() + 1);
+            reached.iter_mut().skip(first).for_each(|fits| *fits = true);
+        } else {
+            for i in (0..name.len()).rev() {
+                reached[i + 1] = reached[i] && name[i] == p;
+            }
+            reached[0] = false;
+        }
     }
+    reached[name.len()]
 }
 
 #[cfg(test)]
