@@ -133,6 +133,7 @@ fn arguments_without_meaning_are_usage() {
     expect(1, &["train", "lenet5", "--threads", "100000", "--output", &path]);
     expect(1, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
     expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);
+    expect(1, &["train", "lenet5", "--batch-size", "10000000", "--output", &path]);
     expect(1, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
 }
 

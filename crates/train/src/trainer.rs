@@ -380,9 +380,15 @@ fn check(graph: &Graph, params: &Params, recipe: &Recipe) -> Result<(), TrainErr
             if graph.smallest_wins() { "distances" } else { "scores" }
         ));
     }
-    let largest = graph.nodes().iter().map(|node| node.shape.volume()).max().unwrap_or(0);
-    if largest.checked_mul(recipe.batch).is_none_or(|values| values > 1 << 33) {
-        return fail(format!("a batch of {} pictures is too large", recipe.batch));
+    // Every value is kept, and its gradient beside it. Asked for at once and given back, so that
+    // what cannot be had is an error here.
+    let volume: usize = graph.nodes().iter().map(|node| node.shape.volume()).sum();
+    let values = volume.checked_mul(2).and_then(|values| values.checked_mul(recipe.batch));
+    if values.is_none_or(|values| Vec::<f32>::new().try_reserve_exact(values).is_err()) {
+        return fail(format!(
+            "a batch of {} pictures takes more memory than there is",
+            recipe.batch
+        ));
     }
     Ok(())
 }
