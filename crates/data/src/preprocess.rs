@@ -204,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_outside_the_picture_is_background() {
+        let spec = bytes_as_they_are(ChannelOrder::Grey, [2, 2]);
+        let preparation = Preparation::new(&spec).unwrap();
+        let picture = grey([2, 2], vec![9; 4]);
+        for at in [[0, 2], [2, 0], [0, -2], [-2, 0], [5, -100], [-1000, 1000]] {
+            let mut input = [7.0; 4];
+            preparation.write(&picture, at, &mut input);
+            assert_eq!(input, [0.0; 4], "{at:?}");
+        }
+    }
+
+    #[test]
     fn sides_and_offsets_are_torchvisions() {
         // By torchvision's expressions: `int(size * long / short)`, `int(round(spare / 2.0))`.
         assert_eq!(shorter([375, 500], 256), [256, 341]);
