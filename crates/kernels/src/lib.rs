@@ -17,6 +17,7 @@
 #![deny(unsafe_code)]
 
 pub mod activation;
+pub mod blocked;
 #[cfg(test)]
 mod check;
 pub mod concat;

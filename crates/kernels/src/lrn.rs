@@ -132,7 +132,7 @@ impl Lrn {
     /// `s^−beta`. All published networks have ¾, which two square roots give at a tenth of the
     /// price.
     #[inline(always)]
-    fn power(&self, s: f32) -> f32 {
+    pub(crate) fn power(&self, s: f32) -> f32 {
         if self.beta == 0.75 {
             let root = s.sqrt();
             1.0 / (root * root.sqrt())

@@ -259,7 +259,7 @@ impl Window {
 
     /// The window `at` along an axis, and the length that a mean counts.
     #[inline(always)]
-    fn clip(&self, axis: usize, at: usize) -> (Range<usize>, usize) {
+    pub(crate) fn clip(&self, axis: usize, at: usize) -> (Range<usize>, usize) {
         let (size, before, after) = (self.input[axis + 1], self.pad[axis], self.pad[axis + 2]);
         // Counted from the rim of the padding.
         let start = at * self.stride[axis];
@@ -317,7 +317,7 @@ fn each_plane(
 }
 
 /// Calls `see(at, rows, columns)` for the window of every output pixel.
-fn visit_adaptive(
+pub(crate) fn visit_adaptive(
     input: [usize; 2],
     output: [usize; 2],
     mut see: impl FnMut(usize, Range<usize>, Range<usize>),

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -146,6 +147,53 @@ impl Threads {
             // SAFETY: a thread runs one part at a time; no two threads have the same number.
             let scratch = unsafe { scratch.slice(thread * share, share) };
             job(Corner { matrix, row, column }, block, scratch);
+        });
+    }
+
+    /// Cuts maps into patches and runs `job(patches, scratch)` for each patch of all `values`, which
+    /// have the same maps but perhaps other blocks around; scratch as in
+    /// [`chunks_with`](Threads::chunks_with).
+    pub(crate) fn patches<T: Send, S: Send, const N: usize>(
+        &self,
+        values: [(&mut [T], Maps); N],
+        cut: Cut,
+        scratch: &mut [S],
+        job: impl Fn([Patch<'_, T>; N], &mut [S]) + Sync,
+    ) {
+        let Maps { pictures, own: [_, own], size: [height, width], .. } = values[0].1;
+        for (value, maps) in &values {
+            let all = maps.pictures * maps.blocks * maps.size[0] * maps.size[1];
+            assert_eq!(value.len(), all, "the maps cover the value");
+            assert!(maps.own[0] + maps.own[1] <= maps.blocks, "the blocks are within the maps");
+            assert_eq!([maps.pictures, maps.own[1]], [pictures, own], "values of the same maps");
+            assert_eq!(maps.size, [height, width], "values of the same maps");
+        }
+        let sizes = [pictures, own, height, width];
+        let parts: [usize; 4] = std::array::from_fn(|i| sizes[i].div_ceil(cut[i]));
+        let share = scratch.len() / self.count();
+        let scratch = Lent::new(scratch);
+        let values = values.map(|(value, maps)| (Lent::new(value), maps));
+        self.share(parts.iter().product(), |thread, part| {
+            // The columns and rows of the same blocks follow each other.
+            let [_, blocks, rows, columns] = parts;
+            let index = [part / (rows * columns) % blocks, part / columns % rows, part % columns];
+            let index = [part / (blocks * rows * columns), index[0], index[1], index[2]];
+            let [pictures, own, rows, columns] =
+                std::array::from_fn(|i| index[i] * cut[i]..((index[i] + 1) * cut[i]).min(sizes[i]));
+            // SAFETY: a thread runs one part at a time; no two threads have the same number.
+            let scratch = unsafe { scratch.slice(thread * share, share) };
+            let patches = std::array::from_fn(|i| {
+                let (value, maps): &(Lent<'_, T>, Maps) = &values[i];
+                Patch {
+                    value: value.again(),
+                    maps: *maps,
+                    pictures: pictures.clone(),
+                    blocks: own.clone(),
+                    rows: rows.clone(),
+                    columns: columns.clone(),
+                }
+            });
+            job(patches, scratch);
         });
     }
 
@@ -317,6 +365,97 @@ impl<'a, T> Lent<'a, T> {
     }
 }
 
+/// Batches of maps of `blocks × height × width`, of which some blocks are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps {
+    pub(crate) pictures: usize,
+    /// All blocks of a picture.
+    pub(crate) blocks: usize,
+    /// The first block to be written, and how many.
+    pub(crate) own: [usize; 2],
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+}
+
+/// How maps are cut into patches, pictures × blocks × rows × columns; those at the rim may be
+/// smaller.
+pub(crate) type Cut = [usize; 4];
+
+/// A piece of a batch of maps, to be written by one thread: some of its pictures, of their own
+/// blocks, of the rows and of the columns.
+pub(crate) struct Patch<'a, T> {
+    value: Lent<'a, T>,
+    maps: Maps,
+    pub(crate) pictures: Range<usize>,
+    /// Counted from the first that is written.
+    pub(crate) blocks: Range<usize>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+impl<T> Patch<'_, T> {
+    /// Columns of the maps.
+    pub(crate) fn width(&self) -> usize {
+        self.maps.size[1]
+    }
+
+    /// `len` values of a row of each block from `block` on.
+    #[inline(always)]
+    pub(crate) fn runs(&mut self, at: [usize; 4], len: usize) -> Runs<'_, T> {
+        let [picture, block, row, column] = at;
+        assert!(
+            self.pictures.contains(&picture)
+                && self.blocks.contains(&block)
+                && self.rows.contains(&row)
+                && self.columns.contains(&column)
+                && len <= self.columns.end - column,
+            "within the patch"
+        );
+        let Maps { blocks, own: [first, _], size: [height, width], .. } = self.maps;
+        let start = (picture * blocks + first + block) * height * width + row * width + column;
+        let count = self.blocks.end - block;
+        Runs { value: self.value.again(), start, stride: height * width, count, len }
+    }
+}
+
+/// Runs of values, `stride` apart, handed out one at a time.
+pub(crate) struct Runs<'a, T> {
+    value: Lent<'a, T>,
+    start: usize,
+    stride: usize,
+    count: usize,
+    len: usize,
+}
+
+impl<'a, T> Runs<'a, T> {
+    /// Of a slice of which nobody else has a part.
+    pub(crate) fn of(slice: &'a mut [T], stride: usize, len: usize) -> Runs<'a, T> {
+        let count = if slice.len() < len { 0 } else { (slice.len() - len) / stride.max(1) + 1 };
+        Runs { value: Lent::new(slice), start: 0, stride, count, len }
+    }
+
+    /// What is behind the first values of each run.
+    #[inline(always)]
+    pub(crate) fn after(&mut self, values: usize) -> Runs<'_, T> {
+        assert!(values <= self.len, "within the runs");
+        let (start, len) = (self.start + values, self.len - values);
+        Runs { value: self.value.again(), start, len, ..*self }
+    }
+
+    /// The first `N` values of the `i`-th run.
+    #[inline(always)]
+    pub(crate) fn run<const N: usize>(&mut self, i: usize) -> &mut [T; N] {
+        assert!(i < self.count && N <= self.len, "within the runs");
+        // SAFETY: a patch is of one thread alone and the runs are within it; `&mut self` lets one
+        // out at a time.
+        let run = unsafe { self.value.slice(self.start + i * self.stride, N) };
+        match run.first_chunk_mut() {
+            Some(run) => run,
+            None => unreachable!("the slice has this length"),
+        }
+    }
+}
+
 /// How [`Threads::blocks`] cuts `matrices` of `rows × columns` into blocks of `height × width`;
 /// those at the lower and right rim may be smaller.
 #[derive(Clone, Copy)]
@@ -354,6 +493,12 @@ impl<'a, T> Block<'a, T> {
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// All rows.
+    pub(crate) fn runs(&mut self) -> Runs<'_, T> {
+        let &mut Block { start, rows, columns, stride, .. } = self;
+        Runs { value: self.matrix.again(), start, stride, count: rows, len: columns }
     }
 
     pub(crate) fn columns(&self) -> usize {

@@ -1,0 +1,247 @@
+use super::Destination;
+use super::direct::Direct;
+use super::first::First;
+use super::layout::{Pixel, blocks};
+use super::simd::Isa;
+use super::tile::{Finish, Residual};
+use super::winograd::Winograd;
+use crate::conv::Conv;
+use crate::threads::{Maps, Threads};
+
+/// The ways to compute a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Every product as in the definition. Admits all.
+    Direct,
+    /// The same for up to four channels, read from planes: `pictures × C × H × W`.
+    FirstLayer,
+    /// Winograd's F(2×2, 3×3): 2.25 times fewer products.
+    Winograd2,
+    /// Winograd's F(4×4, 3×3): 4 times fewer products.
+    Winograd4,
+    /// Winograd's F(2×2, 5×5): 2.8 times fewer products.
+    Winograd2x5,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 5] = [
+        Algorithm::Direct,
+        Algorithm::FirstLayer,
+        Algorithm::Winograd2,
+        Algorithm::Winograd4,
+        Algorithm::Winograd2x5,
+    ];
+
+    /// What it is called in a printed plan.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Direct => "direct",
+            Algorithm::FirstLayer => "first layer",
+            Algorithm::Winograd2 => "F(2,3)",
+            Algorithm::Winograd4 => "F(4,3)",
+            Algorithm::Winograd2x5 => "F(2,5)",
+        }
+    }
+}
+
+/// What is read: pixels, or planes by [`Algorithm::FirstLayer`].
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// `pictures × ⌈C/16⌉ × H × W`.
+    Pixels(&'a [Pixel]),
+    /// `pictures × C × H × W`.
+    Planes(&'a [f32]),
+}
+
+/// What is done to the sums, in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Tail<'a> {
+    /// Added, one a block of output channels.
+    pub bias: &'a [Pixel],
+    /// Multiplies.
+    pub factor: f32,
+    /// Added.
+    pub residual: Option<Added<'a>>,
+    /// Whether negative values become zero.
+    pub relu: bool,
+    /// Makes `max(0, scale · sum + shift)` of it, one of each a block.
+    pub activation: Option<[&'a [Pixel]; 2]>,
+}
+
+/// A residual: `pictures × blocks × H × W`.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    /// Its pixels.
+    pub value: &'a [Pixel],
+    /// Its blocks; to the blocks of the output beyond nothing is added.
+    pub blocks: usize,
+    /// Its height and width.
+    pub size: [usize; 2],
+    /// Every so many of its pixels are added, down and right.
+    pub stride: usize,
+}
+
+/// Where a convolution writes.
+#[derive(Debug)]
+pub struct Outputs<'a> {
+    /// The result.
+    pub out: Destination<'a>,
+    /// The sum before the activation, where there is one and both are wanted.
+    pub sum: Option<Destination<'a>>,
+}
+
+/// A convolution of one geometry by one algorithm: how its work is cut and its weights are laid.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    isa: Isa,
+    conv: Conv,
+    method: Method,
+}
+
+#[derive(Clone, Debug)]
+enum Method {
+    Direct(Direct),
+    First(First),
+    Winograd(Winograd),
+}
+
+/// What the parts of a convolution's work have in common.
+pub(crate) struct Work<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) threads: &'a Threads,
+    pub(crate) packed: &'a [Pixel],
+    pub(crate) tail: &'a Tail<'a>,
+}
+
+impl Convolution {
+    /// A way to compute a convolution; none if the algorithm does not admit it.
+    ///
+    /// # Panics
+    /// If the groups do not divide the channels.
+    pub fn new(isa: Isa, algorithm: Algorithm, conv: &Conv) -> Option<Convolution> {
+        let method = match algorithm {
+            Algorithm::Direct => Method::Direct(Direct::new(conv)),
+            Algorithm::FirstLayer => Method::First(First::new(conv)?),
+            Algorithm::Winograd2 => Method::Winograd(Winograd::new(conv, 3, 2)?),
+            Algorithm::Winograd4 => Method::Winograd(Winograd::new(conv, 3, 4)?),
+            Algorithm::Winograd2x5 => Method::Winograd(Winograd::new(conv, 5, 2)?),
+        };
+        Some(Convolution { isa, conv: *conv, method })
+    }
+
+    /// The same for another number of pictures. The packed weights stay what they are.
+    pub fn for_pictures(&self, pictures: usize) -> Convolution {
+        let conv = Conv { batch: pictures, ..self.conv };
+        let method = match &self.method {
+            Method::Direct(direct) => Method::Direct(Direct { conv, ..direct.clone() }),
+            Method::First(first) => Method::First(First { conv, ..first.clone() }),
+            Method::Winograd(winograd) => Method::Winograd(Winograd { conv, ..winograd.clone() }),
+        };
+        Convolution { conv, method, ..*self }
+    }
+
+    /// Pixels of the packed weights.
+    pub fn packed_len(&self) -> usize {
+        match &self.method {
+            Method::Direct(direct) => direct.packed_len(),
+            Method::First(first) => first.packed_len(),
+            Method::Winograd(winograd) => winograd.packed_len(),
+        }
+    }
+
+    /// Brings weights, `out × (C/groups) × kh × kw`, into the order in which they are read.
+    ///
+    /// # Panics
+    /// If a slice has another length than the geometry says.
+    pub fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
+        let [out, _, _] = self.conv.output;
+        let [kh, kw] = self.conv.kernel;
+        let len = out * (self.conv.input[0] / self.conv.groups) * kh * kw;
+        assert_eq!([weight.len(), packed.len()], [len, self.packed_len()], "lengths");
+        match &self.method {
+            Method::Direct(direct) => direct.pack(threads, weight, packed),
+            Method::First(first) => first.pack(threads, weight, packed),
+            Method::Winograd(winograd) => winograd.pack(self.isa, threads, weight, packed),
+        }
+    }
+
+    /// Pixels of scratch for so many threads.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        match &self.method {
+            Method::Direct(direct) => direct.scratch_len(threads),
+            Method::First(first) => first.scratch_len(threads),
+            Method::Winograd(winograd) => winograd.scratch_len(threads),
+        }
+    }
+
+    /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.
+    ///
+    /// # Panics
+    /// If a value has another length than the geometry says.
+    pub fn run(
+        &self,
+        threads: &Threads,
+        x: Input<'_>,
+        packed: &[Pixel],
+        tail: &Tail<'_>,
+        outputs: Outputs<'_>,
+        scratch: &mut [Pixel],
+    ) {
+        let Conv { batch, input: [channels, h, w], output: [out, ..], .. } = self.conv;
+        assert_eq!(packed.len(), self.packed_len(), "length of the weights");
+        assert_eq!(tail.bias.len(), blocks(out), "length of the bias");
+        if batch * self.conv.output.iter().product::<usize>() == 0 {
+            return;
+        }
+        let work = Work { isa: self.isa, threads, packed, tail };
+        match (&self.method, x) {
+            (Method::First(first), Input::Planes(x)) => {
+                assert_eq!(x.len(), batch * channels * h * w, "length of x");
+                first.run(&work, x, outputs, scratch);
+            }
+            (Method::Direct(direct), Input::Pixels(x)) => {
+                assert_eq!(x.len(), batch * blocks(channels) * h * w, "length of x");
+                direct.run(&work, x, outputs, scratch);
+            }
+            (Method::Winograd(winograd), Input::Pixels(x)) => {
+                assert_eq!(x.len(), batch * blocks(channels) * h * w, "length of x");
+                winograd.run(&work, x, outputs, scratch);
+            }
+            (Method::First(_), Input::Pixels(_))
+            | (Method::Direct(_) | Method::Winograd(_), Input::Planes(_)) => {
+                panic!("the first layer reads planes, all others pixels")
+            }
+        }
+    }
+}
+
+impl<'a> Tail<'a> {
+    /// What a tile does to its sums, for a picture.
+    pub(crate) fn finish(&self, picture: usize) -> Finish<'a> {
+        Finish {
+            factor: self.factor,
+            residual: self.residual.map(|Added { value, blocks, size: [h, w], stride }| {
+                let area = h * w;
+                let value = &value[picture * blocks * area..][..blocks * area];
+                Residual { value, area, step: stride, blocks }
+            }),
+            relu: self.relu,
+            activation: self.activation,
+        }
+    }
+
+    /// Where in the residual the pixel of a row and column is.
+    pub(crate) fn residual_pixel(&self, row: usize, column: usize) -> usize {
+        self.residual
+            .map_or(0, |Added { size: [_, w], stride, .. }| row * stride * w + column * stride)
+    }
+}
+
+impl Destination<'_> {
+    /// The maps that a convolution writes, as rows of `size[1]` pixels.
+    pub(crate) fn maps(&self, conv: &Conv, size: [usize; 2]) -> Maps {
+        let own = [self.at, blocks(conv.output[0])];
+        Maps { pictures: conv.batch, blocks: self.blocks, own, size }
+    }
+}

@@ -1,0 +1,320 @@
+//! Convolution as in the definition: a list of taps for the register tile.
+//!
+//! A 1×1 convolution reads the map as it lies. All others read a strip of rows that each thread
+//! copies with the zeros around it.
+
+use std::ops::Range;
+
+use super::Destination;
+use super::convolution::{Outputs, Work};
+use super::layout::{Pixel, blocks};
+use super::simd::{Kernel, LANES, Simd};
+use super::strip::{Strip, share};
+use super::tile::{Product, Sink, Start, even, tile};
+use crate::conv::Conv;
+use crate::threads::{Patch, Threads};
+
+/// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB.
+const INPUT: usize = (256 << 10) / size_of::<Pixel>();
+/// Pixels of weights that a run of taps has, for all blocks of a tile: half of it.
+const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
+
+#[derive(Clone, Debug)]
+pub(crate) struct Direct {
+    pub(crate) conv: Conv,
+    pub(crate) groups: Groups,
+}
+
+/// Groups of channels that fill whole blocks: several of the convolution's own, with zeros for the
+/// connections between them, where those are smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Groups {
+    /// How many of the convolution's groups are one.
+    merged: usize,
+    /// How many there are then.
+    pub(crate) count: usize,
+    /// Blocks of input and of output channels of each.
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+}
+
+impl Groups {
+    pub(crate) fn of(conv: &Conv) -> Groups {
+        let Conv { input: [channels, ..], output: [out, ..], groups, .. } = *conv;
+        assert!(channels % groups == 0 && out % groups == 0, "the groups divide the channels");
+        let fills = |merged: usize| {
+            groups % merged == 0
+                && (channels / groups * merged) % LANES == 0
+                && (out / groups * merged) % LANES == 0
+        };
+        let merged = (1..groups).find(|&merged| fills(merged)).unwrap_or(groups);
+        let count = groups / merged;
+        Groups { merged, count, inputs: blocks(channels / count), outputs: blocks(out / count) }
+    }
+
+    /// The filters of a block of output channels: `see(tap of a channel, lane in, lane out, weight)`
+    /// for each weight that there is, taps counted per input block.
+    #[inline(always)]
+    pub(crate) fn weights(
+        &self,
+        conv: &Conv,
+        weight: &[f32],
+        block: usize,
+        mut see: impl FnMut(usize, usize, usize, &[f32]),
+    ) {
+        let Conv { input: [channels, ..], output: [out, ..], kernel: [kh, kw], groups, .. } = *conv;
+        let (own, outs) = (channels / groups, out / groups);
+        // Within the merged group.
+        let (group, first) = (block / self.outputs, block % self.outputs * LANES);
+        for lane in 0..LANES.min(outs * self.merged - first) {
+            let output = group * self.merged * outs + first + lane;
+            let inside = output / outs % self.merged;
+            let filter = &weight[output * own * kh * kw..][..own * kh * kw];
+            for (channel, taps) in filter.chunks_exact(kh * kw).enumerate() {
+                let channel = inside * own + channel;
+                see(channel / LANES, channel % LANES, lane, taps);
+            }
+        }
+    }
+}
+
+impl Direct {
+    pub(crate) fn new(conv: &Conv) -> Direct {
+        Direct { conv: *conv, groups: Groups::of(conv) }
+    }
+
+    /// Taps of an output block.
+    fn taps(&self) -> usize {
+        self.groups.inputs * self.conv.kernel[0] * self.conv.kernel[1]
+    }
+
+    pub(crate) fn packed_len(&self) -> usize {
+        self.groups.count * self.groups.outputs * self.taps() * LANES
+    }
+
+    pub(crate) fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
+        let area = self.conv.kernel[0] * self.conv.kernel[1];
+        threads.chunks(packed, self.taps() * LANES, |block, packed| {
+            packed.fill(Pixel::ZERO);
+            self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
+                for (tap, weight) in taps.iter().enumerate() {
+                    packed[(from * area + tap) * LANES + lane].0[to] = *weight;
+                }
+            });
+        });
+    }
+
+    /// Whether the map is read as it lies.
+    fn is_pointwise(&self) -> bool {
+        let Conv { kernel, stride, pad, .. } = self.conv;
+        (kernel, stride, pad) == ([1, 1], [1, 1], [0; 4])
+    }
+
+    fn all_inputs(&self) -> usize {
+        self.groups.count * self.groups.inputs
+    }
+
+    /// Rows of the output that a strip makes.
+    fn strip(&self, threads: usize) -> Strip {
+        let rows = self.conv.output[1];
+        let size = |rows| Strip::new(&self.conv, rows).len() * self.all_inputs();
+        let most = (1..=rows).rev().find(|&rows| size(rows) <= INPUT).unwrap_or(1).max(2.min(rows));
+        let makes = if self.is_deep() { most } else { share(rows, most, threads) };
+        Strip::new(&self.conv, makes)
+    }
+
+    /// Whether the weights are more than what stays in the second cache: then threads share out the
+    /// blocks, so that each reads its weights once.
+    fn is_deep(&self) -> bool {
+        self.packed_len() > WEIGHTS
+    }
+
+    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
+        if self.is_pointwise() {
+            return 0;
+        }
+        self.strip(threads).len() * self.all_inputs() * threads
+    }
+
+    pub(crate) fn run(
+        &self,
+        work: &Work<'_>,
+        x: &[Pixel],
+        outputs: Outputs<'_>,
+        scratch: &mut [Pixel],
+    ) {
+        let [out, height, width] = self.conv.output;
+        let threads = work.threads.count();
+        let blocks = blocks(out);
+        // Where nothing is between the rows, they are one.
+        let skips = work.tail.residual.is_some_and(|residual| residual.stride != 1);
+        let flat = self.is_pointwise() && !skips;
+        let size = if flat { [1, height * width] } else { [height, width] };
+        let strip = self.strip(threads);
+        let row_cut = if flat { 1 } else { strip.makes };
+        let parts = self.conv.batch * height.div_ceil(row_cut);
+        let own = if self.is_deep() || parts < threads {
+            let wanted = (4 * threads).div_ceil(parts).max(1);
+            blocks.div_ceil(wanted).next_multiple_of(2)
+        } else {
+            blocks
+        };
+        let column_cut = match flat && !self.is_deep() {
+            true => share(size[1], INPUT / self.all_inputs(), threads),
+            false => size[1],
+        };
+        let cut = [1, own, row_cut, column_cut];
+        let area = self.conv.input[1] * self.conv.input[2];
+        let taps: Vec<usize> = if self.is_pointwise() {
+            (0..self.groups.inputs).map(|input| input * area).collect()
+        } else {
+            let [kh, kw] = self.conv.kernel;
+            let all =
+                (0..self.groups.inputs * kh * kw).map(|tap| (tap / (kh * kw), tap % (kh * kw)));
+            all.map(|(input, tap)| input * strip.len() + strip.tap([tap / kw, tap % kw])).collect()
+        };
+        let job = |out: Patch<'_, Pixel>, sum: Option<Patch<'_, Pixel>>, scratch: &mut [Pixel]| {
+            let part = Part { direct: self, work, x, strip, taps: &taps, out, sum, scratch };
+            work.isa.run(part);
+        };
+        let scratch = &mut scratch[..self.scratch_len(threads)];
+        each_patch(work.threads, &self.conv, size, outputs, cut, scratch, job);
+    }
+}
+
+/// Runs a job for each patch of the outputs, and of the sums beside them if they are wanted.
+pub(crate) fn each_patch(
+    threads: &Threads,
+    conv: &Conv,
+    size: [usize; 2],
+    outputs: Outputs<'_>,
+    cut: [usize; 4],
+    scratch: &mut [Pixel],
+    job: impl Fn(Patch<'_, Pixel>, Option<Patch<'_, Pixel>>, &mut [Pixel]) + Sync,
+) {
+    let maps = |to: &Destination<'_>| to.maps(conv, size);
+    let Outputs { out, sum } = outputs;
+    let out_maps = maps(&out);
+    match sum {
+        None => threads.patches([(out.value, out_maps)], cut, scratch, |[out], scratch| {
+            job(out, None, scratch);
+        }),
+        Some(sum) => {
+            let sum_maps = maps(&sum);
+            let values = [(out.value, out_maps), (sum.value, sum_maps)];
+            threads.patches(values, cut, scratch, |[out, sum], scratch| {
+                job(out, Some(sum), scratch);
+            });
+        }
+    }
+}
+
+/// A part of the work: a patch of the output.
+struct Part<'a> {
+    direct: &'a Direct,
+    work: &'a Work<'a>,
+    x: &'a [Pixel],
+    strip: Strip,
+    /// Of a group.
+    taps: &'a [usize],
+    out: Patch<'a, Pixel>,
+    sum: Option<Patch<'a, Pixel>>,
+    scratch: &'a mut [Pixel],
+}
+
+impl Kernel for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Part { direct, work, x, strip, taps, mut out, mut sum, scratch } = self;
+        let area = direct.conv.input[1] * direct.conv.input[2];
+        let picture_len = direct.all_inputs() * area;
+        for picture in out.pictures.clone() {
+            let x = &x[picture * picture_len..][..picture_len];
+            // The input, pixels from a map and from a row to the next, and where the patch begins.
+            let (input, map, row_len, start) = if direct.is_pointwise() {
+                (x, area, out.width(), out.rows.start * out.width() + out.columns.start)
+            } else {
+                let maps = scratch.chunks_exact_mut(strip.len());
+                for (map, strip_map) in x.chunks_exact(area).zip(maps) {
+                    strip.copy(map, Pixel::ZERO, out.rows.start, strip_map);
+                }
+                (&*scratch, strip.len(), strip.row(), 0)
+            };
+            let mut block = out.blocks.start;
+            while block < out.blocks.end {
+                let group = block / direct.groups.outputs;
+                let end = out.blocks.end.min((group + 1) * direct.groups.outputs);
+                let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
+                let at = group * direct.groups.inputs * map + start;
+                let pair = Pair { block, j, at, row_len };
+                pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
+                block += j;
+            }
+        }
+    }
+}
+
+/// The blocks of a tile, in all of a patch.
+struct Pair {
+    block: usize,
+    j: usize,
+    /// Where the patch begins in the input.
+    at: usize,
+    row_len: usize,
+}
+
+impl Pair {
+    #[inline(always)]
+    fn run<S: Simd>(
+        &self,
+        s: S,
+        work: &Work<'_>,
+        input: &[Pixel],
+        taps: &[usize],
+        picture: usize,
+        out: &mut Patch<'_, Pixel>,
+        mut sum: Option<&mut Patch<'_, Pixel>>,
+    ) {
+        let &Pair { block, j, at, row_len } = self;
+        let (rows, columns) = (out.rows.clone(), out.columns.clone());
+        let stride = taps.len() * LANES;
+        let weights = &work.packed[block * stride..];
+        let finish = work.tail.finish(picture);
+        let pixels = even(columns.len(), S::TILE[j - 1]);
+        let most = (WEIGHTS / (j * LANES)).max(1);
+        let run = even(taps.len(), most);
+        for first in (0..taps.len()).step_by(run) {
+            let range: Range<usize> = first..(first + run).min(taps.len());
+            let last = range.end == taps.len();
+            let start = match first {
+                0 => Start::Bias(&work.tail.bias[block..]),
+                _ => Start::Resume,
+            };
+            let product = Product {
+                input,
+                taps: &taps[range],
+                weights: &weights[first * LANES..],
+                stride,
+                start,
+                finish: None,
+            };
+            for row in rows.clone() {
+                for column in columns.clone().step_by(pixels) {
+                    let len = pixels.min(columns.end - column);
+                    let place = [picture, block, row, column];
+                    let mut sink = Sink {
+                        out: out.runs(place, len),
+                        sum: sum.as_mut().map(|sum| sum.runs(place, len)),
+                    };
+                    let finish =
+                        last.then(|| finish.at(block, work.tail.residual_pixel(row, column)));
+                    let product = Product { finish, ..product };
+                    let at = at + (row - rows.start) * row_len + column - columns.start;
+                    tile::<S>(len, j)(s, &product, at, &mut sink);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The kernels of the inference engine, on maps in blocks of sixteen channels.
+//!
+//! A value is `pictures × ⌈C/16⌉ × H × W` [`Pixel`]s: sixteen channels of one pixel side by side in
+//! one line of cache. Lanes beyond the last channel are zero, and stay so. A row of C numbers is a
+//! map of one pixel. `docs/performance.md` says why, and how fast that is.
+
+mod channels;
+mod convolution;
+mod destination;
+mod direct;
+mod elementwise;
+mod first;
+#[allow(unsafe_code, reason = "pixels as numbers")]
+mod layout;
+mod lrn;
+mod points;
+mod pool;
+#[allow(unsafe_code, reason = "the intrinsics of each instruction set")]
+mod simd;
+mod softmax;
+mod strip;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod winograd;
+
+pub use channels::{concat, flatten, shortcut};
+pub use convolution::{Added, Algorithm, Convolution, Input, Outputs, Tail};
+pub use destination::Destination;
+pub use elementwise::{affine, clear_padding};
+pub use layout::{Pixel, blocks, pack, unpack};
+pub use lrn::lrn;
+pub use pool::{adaptive_average, average, max, subsample};
+pub use simd::{Isa, LANES};
+pub use softmax::softmax;

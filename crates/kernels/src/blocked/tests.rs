@@ -1,0 +1,300 @@
+//! Every way to compute a convolution against the definition in double precision.
+
+use super::*;
+use crate::conv::Conv;
+use crate::threads::Threads;
+
+/// Counted numbers in [−1, 1), or [0, 1) where negative ones are cut off, as ReLU does.
+fn numbers(len: usize, seed: u64, relu: bool) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let cut = |x: f32| if relu { x.max(0.0) } else { x };
+    (0..len).map(|_| cut(next())).collect()
+}
+
+/// Draws of a generator for shapes.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % n
+    }
+
+    fn of(&mut self, choices: &[usize]) -> usize {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// The sums of the definition, and the sums of their magnitudes.
+fn definition(conv: &Conv, x: &[f32], weight: &[f32]) -> Vec<(f64, f64)> {
+    let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = *conv;
+    let (own, outs) = (c / conv.groups, o / conv.groups);
+    let mut sums = vec![(0.0, 0.0); batch * o * oh * ow];
+    for (at, sum) in sums.iter_mut().enumerate() {
+        let (n, o, y, x_at) = (at / (o * oh * ow), at / (oh * ow) % o, at / ow % oh, at % ow);
+        for i in 0..own {
+            for k in 0..kh * kw {
+                let row = y * conv.stride[0] + k / kw * conv.dilation[0];
+                let column = x_at * conv.stride[1] + k % kw * conv.dilation[1];
+                let (row, column) =
+                    (row.wrapping_sub(conv.pad[0]), column.wrapping_sub(conv.pad[1]));
+                if row < h && column < w {
+                    let channel = o / outs * own + i;
+                    let x = f64::from(x[((n * c + channel) * h + row) * w + column]);
+                    let product = x * f64::from(weight[(o * own + i) * kh * kw + k]);
+                    *sum = (sum.0 + product, sum.1 + product.abs());
+                }
+            }
+        }
+    }
+    sums
+}
+
+fn shape(draws: &mut Draws) -> Conv {
+    let kernel = draws.of(&[1, 1, 2, 3, 3, 3, 3, 5, 5, 7]);
+    let plain = draws.below(2) == 0;
+    let stride = if plain { 1 } else { draws.of(&[1, 2, 3]) };
+    let dilation = if plain { 1 } else { draws.of(&[1, 1, 2]) };
+    let groups = draws.of(&[1, 1, 1, 2, 4]);
+    let own = draws.of(&[1, 3, 4, 8, 15, 16, 17, 32, 33, 48]);
+    let outs = draws.of(&[1, 5, 15, 16, 17, 32, 40]);
+    let pad: [usize; 4] = std::array::from_fn(|_| draws.below(kernel + 1));
+    let size: [usize; 2] = std::array::from_fn(|_| draws.of(&[1, 2, 3, 5, 7, 8, 13, 14, 15, 29]));
+    let reach = (kernel - 1) * dilation + 1;
+    let size: [usize; 2] =
+        std::array::from_fn(|axis| size[axis].max(reach.saturating_sub(pad[axis] + pad[axis + 2])));
+    let to = |axis: usize| (size[axis] + pad[axis] + pad[axis + 2] - reach) / stride + 1;
+    Conv {
+        batch: draws.of(&[1, 1, 2, 5]),
+        input: [own * groups, size[0], size[1]],
+        output: [outs * groups, to(0), to(1)],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        pad,
+        dilation: [dilation; 2],
+        groups,
+    }
+}
+
+/// What a tail may have: factor, residual with a stride, ReLU, activation, and the sum beside it.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    factor: f32,
+    residual: Option<usize>,
+    relu: bool,
+    activation: bool,
+    sum: bool,
+}
+
+/// Output and sum, with lines of guard around them.
+fn run(
+    isa: Isa,
+    threads: &Threads,
+    algorithm: Algorithm,
+    conv: &Conv,
+    ending: Ending,
+    x: &[f32],
+    weight: &[f32],
+) -> Option<[Vec<Pixel>; 2]> {
+    const GUARD: Pixel = Pixel([f32::from_bits(0x7fc0_1234); LANES]);
+    let convolution = Convolution::new(isa, algorithm, conv)?;
+    let Conv { batch, input: [c, h, w], output: [o, oh, ow], .. } = *conv;
+    let mut packed = vec![GUARD; convolution.packed_len()];
+    convolution.pack(threads, weight, &mut packed);
+    let mut pixels = vec![GUARD; batch * blocks(c) * h * w];
+    pack(threads, [batch, c, h * w], x, &mut pixels);
+    let row = |seed| {
+        let mut row = vec![Pixel::ZERO; blocks(o)];
+        pack(threads, [1, o, 1], &numbers(o, seed, false), &mut row);
+        row
+    };
+    let (bias, scale, shift) = (row(7), row(8), row(9));
+    let stride = ending.residual.unwrap_or(1);
+    let (rh, rw) = ((oh - 1) * stride + 1, (ow - 1) * stride + 1);
+    let rc = o.div_ceil(2);
+    let mut residual = vec![Pixel::ZERO; batch * blocks(rc) * rh * rw];
+    pack(threads, [batch, rc, rh * rw], &numbers(batch * rc * rh * rw, 5, false), &mut residual);
+    let tail = Tail {
+        bias: &bias,
+        factor: ending.factor,
+        residual: ending.residual.map(|stride| Added {
+            value: &residual,
+            blocks: blocks(rc),
+            size: [rh, rw],
+            stride,
+        }),
+        relu: ending.relu,
+        activation: ending.activation.then_some([&scale[..], &shift[..]]),
+    };
+    // A block before and two behind that are somebody else's.
+    let all = blocks(o) + 3;
+    let mut out = vec![GUARD; batch * all * oh * ow];
+    let mut sum = out.clone();
+    let mut scratch = vec![GUARD; convolution.scratch_len(threads.count())];
+    let x = match algorithm {
+        Algorithm::FirstLayer => Input::Planes(x),
+        _ => Input::Pixels(&pixels),
+    };
+    let to = |value| Destination { value, blocks: all, at: 1 };
+    let outputs = Outputs { out: to(&mut out), sum: ending.sum.then_some(to(&mut sum)) };
+    convolution.run(threads, x, &packed, &tail, outputs, &mut scratch);
+    Some([out, sum].map(|value| {
+        let area = oh * ow;
+        let mut own = Vec::new();
+        for (plane, pixels) in value.chunks_exact(area).enumerate() {
+            if (1..all - 2).contains(&(plane % all)) {
+                own.extend_from_slice(pixels);
+            } else {
+                let same = |p: &Pixel| p.0.iter().all(|v| v.to_bits() == 0x7fc0_1234);
+                assert!(pixels.iter().all(same), "{algorithm:?} wrote beside its blocks: {conv:?}");
+            }
+        }
+        own
+    }))
+}
+
+fn bits(value: &[Pixel]) -> Vec<u32> {
+    Pixel::numbers(value).iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn every_algorithm_computes_the_definition() {
+    let pools = [1, 2, 3].map(Threads::new);
+    let mut draws = Draws(3);
+    let mut ran = [0; Algorithm::ALL.len()];
+    for round in 0..160 {
+        let conv = shape(&mut draws);
+        let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
+        let x = numbers(batch * c * h * w, round, round % 2 == 0);
+        let weight = numbers(o * (c / conv.groups) * kh * kw, round + 1000, false);
+        let sums = definition(&conv, &x, &weight);
+        let bias = numbers(o, 7, false);
+        let plain =
+            Ending { factor: 1.0, residual: None, relu: false, activation: false, sum: false };
+        for (kind, algorithm) in Algorithm::ALL.into_iter().enumerate() {
+            let mut first: Option<Vec<u32>> = None;
+            for isa in Isa::available() {
+                let Some([out, _]) = run(isa, &pools[1], algorithm, &conv, plain, &x, &weight)
+                else {
+                    continue;
+                };
+                ran[kind] += 1;
+                let limit = match algorithm {
+                    Algorithm::Direct | Algorithm::FirstLayer | Algorithm::Winograd2 => 5e-7,
+                    Algorithm::Winograd4 | Algorithm::Winograd2x5 => 1.5e-6,
+                };
+                let mut numbers = vec![0.0; batch * o * oh * ow];
+                unpack(&pools[0], [batch, o, oh * ow], &out, &mut numbers);
+                // One error for a map: Winograd's is that of the neighbourhood.
+                let most = sums.iter().map(|(_, size)| *size).fold(0.0, f64::max) + 1.0;
+                for (at, (y, (sum, _))) in numbers.iter().zip(&sums).enumerate() {
+                    let expected = sum + f64::from(bias[at / (oh * ow) % o]);
+                    let error = (f64::from(*y) - expected).abs() / most;
+                    assert!(
+                        error <= limit,
+                        "{algorithm:?} on {isa}: {error:e} at {at} of {conv:?}"
+                    );
+                }
+                let area = oh * ow;
+                for (plane, pixels) in out.chunks_exact(area).enumerate() {
+                    let used = LANES.min(o - plane % blocks(o) * LANES);
+                    let clean = |p: &Pixel| p.0[used..].iter().all(|v| *v == 0.0);
+                    assert!(
+                        pixels.iter().all(clean),
+                        "{algorithm:?} on {isa}: spare lanes {conv:?}"
+                    );
+                }
+                for threads in [&pools[0], &pools[2]] {
+                    let [again, _] =
+                        run(isa, threads, algorithm, &conv, plain, &x, &weight).unwrap();
+                    assert_eq!(
+                        bits(&out),
+                        bits(&again),
+                        "{algorithm:?} on {isa}, threads {conv:?}"
+                    );
+                }
+                if isa != Isa::Portable {
+                    let first = first.get_or_insert_with(|| bits(&out));
+                    assert!(*first == bits(&out), "{algorithm:?}: {isa} differs, {conv:?}");
+                }
+            }
+        }
+    }
+    assert!(ran.iter().all(|&ran| ran >= 10), "{ran:?}");
+}
+
+#[test]
+fn every_ending_is_that_of_separate_steps() {
+    let threads = Threads::new(2);
+    let mut draws = Draws(11);
+    for round in 0..40 {
+        let conv = shape(&mut draws);
+        let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
+        let x = numbers(batch * c * h * w, round, true);
+        let weight = numbers(o * (c / conv.groups) * kh * kw, round + 1000, false);
+        let plain =
+            Ending { factor: 1.0, residual: None, relu: false, activation: false, sum: false };
+        let endings = [
+            Ending { relu: true, ..plain },
+            Ending { residual: Some(1), relu: true, ..plain },
+            Ending { residual: Some(2), ..plain },
+            Ending { factor: 0.17, residual: Some(1), relu: true, ..plain },
+            Ending { residual: Some(1), activation: true, sum: true, ..plain },
+            Ending { activation: true, ..plain },
+        ];
+        for algorithm in Algorithm::ALL {
+            let isa = Isa::best();
+            let Some([sums, _]) = run(isa, &threads, algorithm, &conv, plain, &x, &weight) else {
+                continue;
+            };
+            for ending in endings {
+                let stride = ending.residual.unwrap_or(1);
+                let (rh, rw) = ((oh - 1) * stride + 1, (ow - 1) * stride + 1);
+                let rc = o.div_ceil(2);
+                let residual = numbers(batch * rc * rh * rw, 5, false);
+                let (scale, shift) = (numbers(o, 8, false), numbers(o, 9, false));
+                let (mut sum, mut activated) = (sums.clone(), sums.clone());
+                for (at, (sum, activated)) in Pixel::numbers_mut(&mut sum)
+                    .iter_mut()
+                    .zip(Pixel::numbers_mut(&mut activated))
+                    .enumerate()
+                {
+                    let (pixel, lane) = (at / LANES, at % LANES);
+                    let (plane, place) = (pixel / (oh * ow), pixel % (oh * ow));
+                    let (n, channel) = (plane / blocks(o), plane % blocks(o) * LANES + lane);
+                    if ending.factor != 1.0 {
+                        *sum *= ending.factor;
+                    }
+                    if ending.residual.is_some() && channel < rc {
+                        let (row, column) = (place / ow * stride, place % ow * stride);
+                        *sum += residual[((n * rc + channel) * rh + row) * rw + column];
+                    } else if ending.residual.is_some() {
+                        *sum += 0.0;
+                    }
+                    if ending.relu && *sum < 0.0 {
+                        *sum = 0.0;
+                    }
+                    let [scale, shift] =
+                        [&scale, &shift].map(|v| v.get(channel).copied().unwrap_or(0.0));
+                    *activated = (*sum * scale + shift).max(0.0);
+                }
+                let [out, beside] =
+                    run(isa, &threads, algorithm, &conv, ending, &x, &weight).unwrap();
+                let expected = if ending.activation { &activated } else { &sum };
+                let differs = |a: &[Pixel], b: &[Pixel]| {
+                    Pixel::numbers(a).iter().zip(Pixel::numbers(b)).position(|(a, b)| a != b)
+                };
+                assert_eq!(differs(&out, expected), None, "{algorithm:?} {ending:?} {conv:?}");
+                if ending.sum {
+                    assert_eq!(differs(&beside, &sum), None, "{algorithm:?} {ending:?} {conv:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The register tile: P pixels by J blocks of output channels, summed over taps.
+//!
+//! A tap is a run of input pixels and a 16×16 block of weights. Convolutions of every kind, the
+//! products of Winograd's algorithm and linear layers are lists of taps; what differs between them
+//! is which pixels a tap reads. Every sum is one chain of multiply-adds in the order of its taps,
+//! whatever the tile, so that its bits do not depend on how the work is cut.
+
+use super::layout::Pixel;
+use super::simd::{Kernel, LANES, Simd};
+use crate::threads::Runs;
+
+/// What a tile sums up, and how it ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) input: &'a [Pixel],
+    /// The first input pixel of each tap, for the first pixel of a row of tiles.
+    pub(crate) taps: &'a [usize],
+    /// Of each output block and tap, a row of sixteen outputs for each of sixteen inputs.
+    pub(crate) weights: &'a [Pixel],
+    /// Pixels from the weights of an output block to those of the next.
+    pub(crate) stride: usize,
+    pub(crate) start: Start<'a>,
+    pub(crate) finish: Option<Finish<'a>>,
+}
+
+/// What a sum begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    /// One a block.
+    Bias(&'a [Pixel]),
+    /// What lies in the output already, from taps before these.
+    Resume,
+}
+
+/// What is done to a complete sum, in this order.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a> {
+    pub(crate) factor: f32,
+    pub(crate) residual: Option<Residual<'a>>,
+    pub(crate) relu: bool,
+    /// Scale and shift of the activation, one of each a block; ReLU follows.
+    pub(crate) activation: Option<[&'a [Pixel]; 2]>,
+}
+
+/// What is added to a sum.
+#[derive(Clone, Copy)]
+pub(crate) struct Residual<'a> {
+    pub(crate) value: &'a [Pixel],
+    /// Pixels from a block to the next.
+    pub(crate) area: usize,
+    /// Pixels from a pixel to the next.
+    pub(crate) step: usize,
+    /// Blocks there are; beyond, nothing is added.
+    pub(crate) blocks: usize,
+}
+
+/// Where the sums of a tile go: a run of pixels for each block.
+pub(crate) struct Sink<'a> {
+    pub(crate) out: Runs<'a, Pixel>,
+    /// The sum before its activation, where both are wanted.
+    pub(crate) sum: Option<Runs<'a, Pixel>>,
+}
+
+impl<'a> Finish<'a> {
+    /// For the blocks from `block` on and the residual's pixels from `pixel` on.
+    #[inline(always)]
+    pub(crate) fn at(self, block: usize, pixel: usize) -> Finish<'a> {
+        let residual = self.residual.filter(|residual| block < residual.blocks);
+        Finish {
+            residual: residual.map(|residual| Residual {
+                value: &residual.value[block * residual.area + pixel..],
+                blocks: residual.blocks - block,
+                ..residual
+            }),
+            activation: self.activation.map(|both| both.map(|values| &values[block..])),
+            ..self
+        }
+    }
+
+    /// The sum with residual and ReLU, of a pixel of a block.
+    #[inline(always)]
+    pub(crate) fn sum<S: Simd>(&self, s: S, mut x: S::V, block: usize, pixel: usize) -> S::V {
+        if self.factor != 1.0 {
+            x = s.mul(s.splat(self.factor), x);
+        }
+        if let Some(residual) = &self.residual
+            && block < residual.blocks
+        {
+            let at = block * residual.area + pixel * residual.step;
+            x = s.add(s.load(&residual.value[at].0), x);
+        }
+        if self.relu { s.relu(x) } else { x }
+    }
+
+    /// The activation of a sum of a block.
+    #[inline(always)]
+    pub(crate) fn activated<S: Simd>(
+        s: S,
+        [scale, shift]: [&[Pixel]; 2],
+        x: S::V,
+        block: usize,
+    ) -> S::V {
+        let x = s.mul(x, s.load(&scale[block].0));
+        s.relu(s.add(x, s.load(&shift[block].0)))
+    }
+}
+
+impl Sink<'_> {
+    /// Finishes the sums of a tile and stores them.
+    #[inline(always)]
+    pub(crate) fn store<S: Simd, const P: usize, const J: usize>(
+        &mut self,
+        s: S,
+        finish: &Finish<'_>,
+        mut sums: [[S::V; J]; P],
+    ) {
+        for j in 0..J {
+            for p in 0..P {
+                sums[p][j] = finish.sum(s, sums[p][j], j, p);
+            }
+            if let Some(both) = finish.activation {
+                if let Some(sum) = &mut self.sum {
+                    let sum = sum.run::<P>(j);
+                    for p in 0..P {
+                        s.store(sums[p][j], &mut sum[p].0);
+                    }
+                }
+                for p in 0..P {
+                    sums[p][j] = Finish::activated(s, both, sums[p][j], j);
+                }
+            }
+        }
+        self.store_partial(s, sums);
+    }
+
+    /// Stores the sums of a tile, to which more will come.
+    #[inline(always)]
+    fn store_partial<S: Simd, const P: usize, const J: usize>(
+        &mut self,
+        s: S,
+        sums: [[S::V; J]; P],
+    ) {
+        for j in 0..J {
+            let out = self.out.run::<P>(j);
+            for p in 0..P {
+                s.store(sums[p][j], &mut out[p].0);
+            }
+        }
+    }
+}
+
+/// Computes `pixels` × `blocks` outputs: of the product, the pixels from `at` on.
+pub(crate) type Tile<S> = fn(S, &Product<'_>, at: usize, &mut Sink<'_>);
+
+/// The tile for 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2.
+pub(crate) fn tile<S: Simd>(pixels: usize, blocks: usize) -> Tile<S> {
+    macro_rules! tiles {
+        ($($p:literal)*) => {
+            match (pixels, blocks) {
+                $(($p, 1) => compute::<S, $p, 1>,
+                  ($p, 2) => compute::<S, $p, 2>,)*
+                _ => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
+            }
+        };
+    }
+    tiles!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+}
+
+/// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
+pub(crate) fn even(len: usize, most: usize) -> usize {
+    len.div_ceil(len.div_ceil(most).max(1)).max(1)
+}
+
+fn compute<S: Simd, const P: usize, const J: usize>(
+    s: S,
+    product: &Product<'_>,
+    at: usize,
+    sink: &mut Sink<'_>,
+) {
+    s.vectorize(Compute::<P, J> { product, at, sink });
+}
+
+struct Compute<'a, 'b, 'c, const P: usize, const J: usize> {
+    product: &'a Product<'b>,
+    at: usize,
+    sink: &'a mut Sink<'c>,
+}
+
+impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Compute { product, at, sink } = self;
+        let Product { input, taps, weights, stride, start, finish } = *product;
+        let weights: [&[[Pixel; LANES]]; J] =
+            std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
+        let mut sums = [[s.zero(); J]; P];
+        match start {
+            Start::Zero => {}
+            Start::Bias(bias) => {
+                let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
+                sums = [bias; P];
+            }
+            Start::Resume => {
+                for j in 0..J {
+                    let before = sink.out.run::<P>(j);
+                    for p in 0..P {
+                        sums[p][j] = s.load(&before[p].0);
+                    }
+                }
+            }
+        }
+        for (t, tap) in taps.iter().enumerate() {
+            let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
+                unreachable!("a tap reads within the input")
+            };
+            let weights: [&[Pixel; LANES]; J] = std::array::from_fn(|j| &weights[j][t]);
+            for i in 0..LANES {
+                let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j][i].0));
+                for p in 0..P {
+                    let x = s.splat(pixels[p].0[i]);
+                    for j in 0..J {
+                        sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                    }
+                }
+            }
+        }
+        match finish {
+            Some(finish) => sink.store(s, &finish, sums),
+            None => sink.store_partial(s, sums),
+        }
+    }
+}
