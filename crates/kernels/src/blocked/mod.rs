@@ -15,6 +15,7 @@ mod layout;
 mod lrn;
 mod points;
 mod pool;
+mod probe;
 #[allow(unsafe_code, reason = "the intrinsics of each instruction set")]
 mod simd;
 mod softmax;
@@ -31,5 +32,6 @@ pub use elementwise::{affine, clear_padding};
 pub use layout::{Pixel, blocks, pack, unpack};
 pub use lrn::lrn;
 pub use pool::{adaptive_average, average, max, subsample};
+pub use probe::multiply_adds;
 pub use simd::{Isa, LANES};
 pub use softmax::softmax;
