@@ -7,6 +7,7 @@ use striate::Model;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::{Backend, Native, Options};
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
+use striate::zoo::DataSet;
 
 use crate::failure::Failure;
 use crate::output::{print, print_json, thousands};
@@ -14,8 +15,11 @@ use crate::source::Source;
 
 /// Loss, top-1 and top-5 on a data set
 #[derive(Args)]
-#[command(after_long_help = "Example:
-  striate val lenet5 mnist --weights runs/lenet5/best")]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "Example:
+  striate val lenet5 mnist --weights runs/lenet5/best"
+)]
 pub(crate) struct Val {
     /// A network
     model: String,
@@ -25,7 +29,8 @@ pub(crate) struct Val {
     /// Weights: a file, or the directory of a checkpoint
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Pieces of each picture whose answers are averaged
+    /// Pieces of each picture whose answers are averaged. Not for digits: half of the pieces are
+    /// mirrored, and a mirrored digit is none
     #[arg(long, value_enum, default_value_t = Views::One)]
     crops: Views,
     /// Pictures at a time
@@ -63,6 +68,13 @@ impl Val {
         let Some(test) = source.test else {
             return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
         };
+        let digits = source.digits || model.entry.data == DataSet::Mnist;
+        if digits && !matches!(self.crops, Views::One) {
+            return Err(Failure::Usage(String::from(
+                "--crops: found more than 1 for digits, expected 1: half of the pieces are mirrored, \
+                 and a mirrored digit is none",
+            )));
+        }
         let kind = if model.graph.smallest_wins() {
             Recipe::of(model.entry.name).loss.kind
         } else {
@@ -77,7 +89,11 @@ impl Val {
             eprintln!("{} pictures of {}", thousands(test.len() as u64), source.name);
         }
         let options = Options {
-            batch: self.batch_size as usize,
+            // Compiled for no more than there is to run at a time.
+            batch: (self.batch_size as usize).min(match crops {
+                Crops::One => test.len(),
+                Crops::Ten | Crops::Full144 => crops.count(),
+            }),
             threads: self.threads,
             ..Options::default()
         };
