@@ -242,7 +242,7 @@ impl Train {
     fn begin(&self) -> Result<Setup, Failure> {
         let name = self.model.as_deref().unwrap_or_default();
         let entry = entry(name)?;
-        let recipe = self.changes.apply(Recipe::of(entry.name))?;
+        let recipe = self.changes.apply(Recipe::of(entry.training))?;
         let source = Source::open(self.data.as_deref(), entry)?;
         let data = source.data()?;
         let heads = self.build.heads || !recipe.loss.heads.is_empty();

@@ -76,7 +76,7 @@ impl Val {
             )));
         }
         let kind = if model.graph.smallest_wins() {
-            Recipe::of(model.entry.name).loss.kind
+            Recipe::of(model.entry.training).loss.kind
         } else {
             LossKind::CrossEntropy { smoothing: 0.0 }
         };

@@ -347,7 +347,7 @@ mod tests {
     }
 
     fn recipe() -> Recipe {
-        Recipe { batch: 2, epochs: 3, ..Recipe::of("lenet5") }
+        Recipe { batch: 2, epochs: 3, ..Recipe::of(striate_zoo::Training::Digits) }
     }
 
     fn trainer() -> Trainer {

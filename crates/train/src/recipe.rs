@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use striate_data::Augment;
 use striate_graph::Graph;
+use striate_zoo::Training;
 
 use crate::{Loss, LossKind, Optimizer, Schedule, ScheduleKind, TrainError};
 
@@ -34,29 +35,16 @@ const NOT_NEGATIVE: Meaningful = (|x| x >= 0.0 && x.is_finite(), "a finite numbe
 const SHARE: Meaningful = (|x| (0.0..1.0).contains(&x), "a number from 0 to below 1");
 
 impl Recipe {
-    /// What suits the network of a name: its paper's recipe as far as one machine can follow it,
-    /// and ResNet's for the rest.
-    pub fn of(architecture: &str) -> Recipe {
-        match architecture {
-            "lenet5" | "lenet1" => Recipe::lenet5(),
-            "lenet5_1998" => Recipe::lenet5_1998(),
-            name if name.starts_with("alexnet")
-                || name.starts_with("zfnet")
-                || name == "caffenet" =>
-            {
-                Recipe::krizhevsky()
-            }
-            name if name.starts_with("vgg") || name.starts_with("nin_imagenet") => {
-                Recipe { batch: 256, epochs: 74, ..Recipe::krizhevsky() }
-            }
-            name if name.starts_with("googlenet") => {
-                let heads = vec![(String::from("aux1"), 0.3), (String::from("aux2"), 0.3)];
-                let loss = Loss { heads, ..Loss::cross_entropy() };
-                let augment = Augment::imagenet();
-                Recipe { loss, decay: 2e-4, batch: 32, augment, ..Recipe::krizhevsky() }
-            }
-            name if name.ends_with("_cifar") || name == "nin_cifar10" => Recipe::cifar(),
-            _ => Recipe::resnet(),
+    /// What suits a network: its paper's recipe as far as one machine can follow it.
+    pub fn of(training: Training) -> Recipe {
+        match training {
+            Training::Digits => Recipe::digits(),
+            Training::Codes => Recipe::codes(),
+            Training::AlexNet => Recipe::alexnet(),
+            Training::Vgg => Recipe { batch: 256, epochs: 74, ..Recipe::alexnet() },
+            Training::GoogLeNet => Recipe::googlenet(),
+            Training::ResNet => Recipe::resnet(),
+            Training::Cifar => Recipe::cifar(),
         }
     }
 
@@ -132,7 +120,7 @@ impl Recipe {
         }
     }
 
-    fn lenet5() -> Recipe {
+    fn digits() -> Recipe {
         Recipe {
             loss: Loss::cross_entropy(),
             optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
@@ -151,16 +139,16 @@ impl Recipe {
 
     /// The paper's loss on the paper's network. The paper trains with a stochastic diagonal
     /// Levenberg-Marquardt method (§III and appendix C); gradient descent with momentum stands here.
-    fn lenet5_1998() -> Recipe {
+    fn codes() -> Recipe {
         let kind = LossKind::Discriminative { rubbish: 2.0 };
         let loss = Loss { kind, heads: Vec::new() };
         // A distance over 84 values has a gradient some fifty times that of a score.
-        let schedule = Schedule { lr: 0.002, ..Recipe::lenet5().schedule };
-        Recipe { loss, schedule, ..Recipe::lenet5() }
+        let schedule = Schedule { lr: 0.002, ..Recipe::digits().schedule };
+        Recipe { loss, schedule, ..Recipe::digits() }
     }
 
     /// Krizhevsky et al. 2012, §5: the rate divided by 10 three times in 90 epochs.
-    fn krizhevsky() -> Recipe {
+    fn alexnet() -> Recipe {
         Recipe {
             loss: Loss::cross_entropy(),
             optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
@@ -178,6 +166,14 @@ impl Recipe {
         }
     }
 
+    /// Szegedy et al. 2014, §5 and §6.
+    fn googlenet() -> Recipe {
+        let heads = vec![(String::from("aux1"), 0.3), (String::from("aux2"), 0.3)];
+        let loss = Loss { heads, ..Loss::cross_entropy() };
+        let augment = Augment::imagenet();
+        Recipe { loss, decay: 2e-4, batch: 32, augment, ..Recipe::alexnet() }
+    }
+
     /// He et al. 2015, §3.4, in the 90 epochs of fb.resnet.torch.
     fn resnet() -> Recipe {
         Recipe {
@@ -189,7 +185,7 @@ impl Recipe {
             decay: 1e-4,
             batch: 256,
             augment: Augment::imagenet(),
-            ..Recipe::krizhevsky()
+            ..Recipe::alexnet()
         }
     }
 
@@ -216,7 +212,7 @@ mod tests {
 
     #[test]
     fn numbers_without_meaning_are_refused() {
-        let good = Recipe::lenet5();
+        let good = Recipe::digits();
         assert!(good.check().is_ok());
         let schedule = good.schedule;
         let bad = |x: f32| {
@@ -258,12 +254,26 @@ mod tests {
     }
 
     #[test]
+    fn every_network_has_a_recipe_that_fits() {
+        for entry in striate_zoo::all() {
+            let recipe = Recipe::of(entry.training);
+            let heads = !recipe.loss.heads.is_empty();
+            let graph = entry.build(&striate_zoo::Config { heads, ..entry.config() }).unwrap();
+            let checked = recipe.check().and_then(|()| recipe.check_for(&graph));
+            assert!(checked.is_ok(), "{}: {checked:?}", entry.name);
+            // Distortions are those of the data.
+            let small = entry.data == striate_zoo::DataSet::Cifar10;
+            assert_eq!(recipe.augment == Augment::cifar(), small, "{}", entry.name);
+        }
+    }
+
+    #[test]
     fn a_head_that_the_network_does_not_have_is_named() {
         let graph = Graph::build(Shape::map(1, 4, 4), |x| x.flatten().at("fc").linear(10)).unwrap();
         let heads = vec![(String::from("aux1"), 0.3)];
-        let recipe = Recipe { loss: Loss { heads, ..Loss::cross_entropy() }, ..Recipe::lenet5() };
+        let recipe = Recipe { loss: Loss { heads, ..Loss::cross_entropy() }, ..Recipe::digits() };
         let error = recipe.check_for(&graph).unwrap_err().to_string();
         assert!(error.contains("aux1"), "{error}");
-        assert!(Recipe::lenet5().check_for(&graph).is_ok());
+        assert!(Recipe::digits().check_for(&graph).is_ok());
     }
 }

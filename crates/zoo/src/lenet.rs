@@ -5,7 +5,7 @@ use striate_graph::op::Tanh;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming};
 
 use crate::papers::{LECUN_1990, LECUN_1998};
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// Table I: a row an S2 map, a column a C3 map.
 const C3: [&str; 6] = [
@@ -97,6 +97,7 @@ const LENET: Architecture = Architecture {
     input: [1, 32, 32],
     net: lenet5,
     init: Init::LeCun,
+    training: Training::Digits,
     naming: Naming::NODES,
     // Background −0.1 and ink 1.175, so that mean and variance are about 0 and 1 (§II.B).
     preparation: || InputSpec::digits(2, 0.1 / 1.275, 1.0 / 1.275),
@@ -118,7 +119,7 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 61_706, macs: 416_520 }, ..LENET
     },
     Architecture {
-        name: "lenet5_1998", net: lenet5_1998,
+        name: "lenet5_1998", net: lenet5_1998, training: Training::Codes,
         note: "trained pooling, C3 of Table I, scaled tanh, RBF output",
         totals: Totals { params: 60_000, macs: 326_520 }, ..LENET
     },
