@@ -1,13 +1,37 @@
 //! Arguments that several verbs take.
 
-use striate::graph::{Graph, GraphError};
+use std::path::Path;
+
+use clap::builder::RangedU64ValueParser;
+use striate::Model;
+use striate::exec::Options;
+use striate::graph::Graph;
 use striate::zoo::{self, Architecture, Config};
 
 use crate::failure::Failure;
+use crate::nearest;
 
 /// The entry of a name; a mistyped one gets the nearest.
 pub(crate) fn entry(name: &str) -> Result<&'static Architecture, Failure> {
     zoo::find(name).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// A network with its weights.
+pub(crate) fn model(name: &str, weights: Option<&Path>) -> Result<Model, Failure> {
+    let entry = entry(name)?;
+    weights.map_or(Ok(()), nearest::existing)?;
+    Ok(Model::open(entry.name, weights)?)
+}
+
+/// Weights of elsewhere seldom say how they want their pictures.
+pub(crate) fn warn_of_preparation(model: &Model, quiet: bool) {
+    if !model.input_is_stored && !quiet {
+        eprintln!(
+            "warning: {} does not say how pictures are prepared for it; prepared as usual for \
+             {} ({})",
+            model.weights, model.entry.name, model.entry.edition
+        );
+    }
 }
 
 /// How a network is built.
@@ -35,10 +59,22 @@ impl Build {
         }
     }
 
-    /// The network.
-    pub(crate) fn graph(self, entry: &Architecture) -> Result<Graph, GraphError> {
-        entry.build(&self.config(entry))
+    /// The network. Every entry builds as registered, so a mistake is in what was chosen.
+    pub(crate) fn graph(self, entry: &Architecture) -> Result<Graph, Failure> {
+        entry.build(&self.config(entry)).map_err(|error| Failure::Usage(error.to_string()))
     }
+}
+
+/// Threads that compute; 0 is all cores.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Threads {
+    /// Threads that compute; 0 is all cores
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = most_threads())]
+    pub(crate) threads: usize,
+}
+
+fn most_threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(0..=Options::MOST_THREADS as u64)
 }
 
 /// `3x224x224`.

@@ -1,10 +1,11 @@
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
+use striate::render::thousands;
 use striate::zoo::{self, Architecture};
 
 use crate::failure::Failure;
-use crate::output::{print, print_json, thousands};
+use crate::output::{print, print_json};
 
 /// The networks, grouped by family
 #[derive(Args)]

@@ -8,6 +8,7 @@ mod args;
 mod diff;
 mod failure;
 mod list;
+mod nearest;
 mod output;
 mod predict;
 mod progress;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Verb::List(verb) => verb.run(),
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
-        Verb::Predict(verb) => verb.run(),
+        Verb::Predict(verb) => verb.run(cli.quiet),
         Verb::Run(verb) => verb.run(),
         Verb::Train(verb) => verb.run(cli.quiet),
         Verb::Val(verb) => verb.run(cli.quiet),

@@ -5,7 +5,9 @@ use clap::Args;
 use serde_json::json;
 use striate::{Classifier, Model, data, zoo};
 
+use crate::args::{self, Threads};
 use crate::failure::Failure;
+use crate::nearest;
 use crate::output::{print, print_json};
 
 /// The classes of pictures, the most probable first
@@ -23,9 +25,8 @@ pub(crate) struct Predict {
     /// How many classes to show
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     topk: u32,
-    /// Threads; 0 is all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,13 +36,14 @@ pub(crate) struct Predict {
 }
 
 impl Predict {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
         let (model, images) = split(&self.arguments)?;
         if images.is_empty() {
             return Err(Failure::Usage(String::from("found no picture, expected at least one")));
         }
-        let model = Model::open(model.unwrap_or("squeezenet1_1"), self.weights.as_deref())?;
-        let mut classifier = model.classifier(self.threads)?;
+        let model = args::model(model.unwrap_or("squeezenet1_1"), self.weights.as_deref())?;
+        args::warn_of_preparation(&model, quiet);
+        let mut classifier = model.classifier(self.threads.threads)?;
         let mut documents = Vec::new();
         for image in images {
             let (document, text) = self.classify(&model, &mut classifier, image)?;
@@ -62,6 +64,7 @@ impl Predict {
         classifier: &mut Classifier,
         image: &str,
     ) -> Result<(serde_json::Value, String), Failure> {
+        nearest::existing(Path::new(image))?;
         let picture = data::open(Path::new(image))?;
         let started = Instant::now();
         let classes = classifier.classify(&picture, self.topk as usize)?;

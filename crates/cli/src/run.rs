@@ -9,7 +9,9 @@ use striate::formats;
 use striate::graph::NodeId;
 use striate::tensor::Tensor;
 
+use crate::args::{self, Threads};
 use crate::failure::Failure;
+use crate::nearest;
 use crate::output::{print, print_json};
 
 /// Raw tensors in, raw tensors out: no preprocessing, no softmax
@@ -34,9 +36,8 @@ pub(crate) struct Run {
     /// What computes
     #[arg(long, value_enum, default_value_t = Engine::Native)]
     backend: Engine,
-    /// Threads; 0 is all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,10 +56,11 @@ const BATCH: usize = 16;
 
 impl Run {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let model = Model::open(&self.model, self.weights.as_deref())?;
+        let model = args::model(&self.model, self.weights.as_deref())?;
         if let Some(tensor) = model.not_finite.first() {
             eprintln!("warning: `{tensor}` holds a NaN or an infinity");
         }
+        nearest::existing(&self.input)?;
         let images = formats::read_tensor(&self.input)?;
         let expected = model.graph.input().batched(images.shape().first().copied().unwrap_or(0));
         if images.shape() != expected || expected[0] == 0 {
@@ -71,7 +73,8 @@ impl Run {
             )));
         }
         let keep = self.keep.iter().map(|name| node(&model, name)).collect::<Result<_, _>>()?;
-        let options = Options { batch: BATCH.min(expected[0]), threads: self.threads, keep };
+        let options =
+            Options { batch: BATCH.min(expected[0]), threads: self.threads.threads, keep };
         let backend: &dyn Backend = match self.backend {
             Engine::Native => &Native::default(),
             Engine::Interpreter => &Interpreter,
@@ -114,9 +117,11 @@ impl Run {
 
 fn node(model: &Model, name: &str) -> Result<NodeId, Failure> {
     model.graph.find(name).ok_or_else(|| {
+        let names = model.graph.nodes().iter().map(|node| node.name.as_str());
         Failure::Usage(format!(
-            "{} has no node `{name}`; `striate show {}` prints their names",
-            model.entry.name, model.entry.name
+            "{network} has no node `{name}`{}; `striate show {network}` prints their names",
+            nearest::offer(name, names),
+            network = model.entry.name,
         ))
     })
 }

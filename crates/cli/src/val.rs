@@ -6,11 +6,12 @@ use serde_json::json;
 use striate::Model;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::{Backend, Native, Options};
+use striate::render::thousands;
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
 use striate::zoo::DataSet;
 
 use crate::failure::Failure;
-use crate::output::{print, print_json, thousands};
+use crate::output::{print, print_json};
 use crate::source::Source;
 
 /// Loss, top-1 and top-5 on a data set

@@ -124,7 +124,7 @@ fn arguments_without_meaning_are_usage() {
     ] {
         expect(2, arguments);
     }
-    let (_, error) = expect(1, &["show", "vgg16", "--input", "3x16x16"]);
+    let (_, error) = expect(2, &["show", "vgg16", "--input", "3x16x16"]);
     assert!(error.contains("pool5"), "{error}");
     let output = tempfile::tempdir().unwrap().path().join("run");
     let path = output.display().to_string();
@@ -154,7 +154,7 @@ fn arguments_without_meaning_are_usage() {
     assert!(error.contains("at most 10 classes"), "{error}");
     expect(1, &["train", "--resume", "crates"]);
     expect(1, &["train", "lenet5", "--threads", "100000", "--output", &path]);
-    expect(1, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
+    expect(2, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
     expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);
     expect(1, &["train", "lenet5", "--batch-size", "10000000", "--output", &path]);
     expect(1, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
@@ -205,9 +205,10 @@ fn a_folder_is_trained_on_and_tested_on_only_as_it_says() {
 
 #[test]
 fn sizes_beyond_all_measure_are_refused() {
-    let (_, error) = expect(1, &["show", "vgg16", "--input", "3x99999999999x99999999999"]);
+    let (_, error) = expect(2, &["show", "vgg16", "--input", "3x99999999999x99999999999"]);
     assert!(error.contains("elements"), "{error}");
-    expect(1, &["show", "resnet50", "--classes", "99999999999"]);
+    expect(2, &["show", "resnet50", "--classes", "99999999999"]);
+    expect(2, &["show", "resnet50", "--classes", "0"]);
 }
 
 #[cfg(unix)]

@@ -23,6 +23,7 @@
 mod augment;
 mod crops;
 mod dataset;
+mod digit;
 mod error;
 mod file;
 mod folder;

@@ -4,6 +4,7 @@ use striate_graph::{ChannelOrder, InputSpec, Resize};
 use striate_tensor::Tensor;
 
 use crate::DataError;
+use crate::digit;
 use crate::picture::{Colour, Picture};
 use crate::resize::resize;
 
@@ -64,6 +65,9 @@ impl Preparation {
         };
         if size == picture.size() {
             return Ok(picture);
+        }
+        if self.spec.dark_ground {
+            return digit::centred(&picture, size).map(Cow::Owned);
         }
         resize(&picture, size, self.spec.filter).map(Cow::Owned)
     }
@@ -126,22 +130,27 @@ fn look_up<const N: usize>(
 }
 
 /// ITU-R 601-2 luma in Pillow's fixed point.
-fn luma(&[red, green, blue]: &[u8; 3]) -> u8 {
+pub(crate) fn luma(&[red, green, blue]: &[u8; 3]) -> u8 {
     let [red, green, blue] = [red, green, blue].map(u32::from);
     ((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16) as u8
 }
 
 /// The size (height, width) whose shorter side is `side`.
-pub(crate) fn shorter([height, width]: [usize; 2], side: usize) -> [usize; 2] {
-    let long = |long: usize, short: usize| (side as u64 * long as u64 / short as u64) as usize;
-    if width <= height { [long(height, width), side] } else { [side, long(width, height)] }
+pub(crate) fn shorter(size: [usize; 2], side: usize) -> [usize; 2] {
+    in_proportion(size, side, |long, short| long / short)
 }
 
 /// The same with the longer side rounded to the nearest pixel.
-fn shorter_rounded([height, width]: [usize; 2], side: usize) -> [usize; 2] {
-    let long = |long: usize, short: usize| {
-        ((2 * side as u64 * long as u64 + short as u64) / (2 * short as u64)) as usize
-    };
+fn shorter_rounded(size: [usize; 2], side: usize) -> [usize; 2] {
+    in_proportion(size, side, |long, short| (2 * long + short) / (2 * short))
+}
+
+fn in_proportion(
+    [height, width]: [usize; 2],
+    side: usize,
+    divide: fn(u64, u64) -> u64,
+) -> [usize; 2] {
+    let long = |long: usize, short: usize| divide(side as u64 * long as u64, short as u64) as usize;
     if width <= height { [long(height, width), side] } else { [side, long(width, height)] }
 }
 

@@ -53,27 +53,22 @@ impl Default for Options {
     }
 }
 
-/// How many threads this machine runs at once.
-pub(crate) fn available_threads() -> usize {
-    Threads::available()
-}
-
-/// The most threads of a pool.
-const MOST_THREADS: usize = 1024;
-
 /// The most values of a plan: 2⁴⁰ bytes of f32. Sums and products below it do not overflow.
 pub(crate) const MOST_VALUES: usize = 1 << 38;
 
 impl Options {
+    /// The most threads that may be asked for.
+    pub const MOST_THREADS: usize = 1024;
+
     /// How many threads are meant.
     ///
     /// # Errors
     /// [`CompileError::Threads`] if they are more than make sense.
     pub fn thread_count(&self) -> Result<usize, CompileError> {
         match self.threads {
-            0 => Ok(available_threads()),
-            found if found > MOST_THREADS => {
-                Err(CompileError::Threads { found, most: MOST_THREADS })
+            0 => Ok(Threads::available()),
+            found if found > Options::MOST_THREADS => {
+                Err(CompileError::Threads { found, most: Options::MOST_THREADS })
             }
             threads => Ok(threads),
         }

@@ -6,9 +6,10 @@ use std::thread;
 
 use striate_graph::op::{AddScaled, BatchNorm, Conv2d, Linear, Lrn, Pool, PoolKind, Tanh};
 use striate_graph::{Graph, Node, NodeId, Op, Output, Params, Shape};
+use striate_kernels::Threads;
 use striate_tensor::Tensor;
 
-use crate::backend::{self, available_threads};
+use crate::backend;
 use crate::outputs::Meaning;
 use crate::{Backend, CompileError, Executable, Options, Outputs, RunError};
 
@@ -43,17 +44,24 @@ pub fn evaluate(
     Options { batch, ..Options::default() }.check(graph)?;
     backend::check_params(graph, params)?;
     backend::count(images, graph.input(), batch)?;
-    Ok(values(graph, params, images, mode))
+    Ok(values(graph, params, images, mode, Threads::available()))
 }
 
 /// [`evaluate`] of what is known to fit.
-fn values(graph: &Graph, params: &Params, images: &Tensor, mode: Mode<'_>) -> Vec<Vec<f64>> {
+fn values(
+    graph: &Graph,
+    params: &Params,
+    images: &Tensor,
+    mode: Mode<'_>,
+    threads: usize,
+) -> Vec<Vec<f64>> {
     let batch = images.shape()[0];
     let mut values: Vec<Vec<f64>> = Vec::with_capacity(graph.nodes().len());
     for (id, node) in graph.iter() {
         let scene = Scene {
             id,
             batch,
+            threads,
             images: images.data(),
             inputs: node.inputs.iter().map(|input| values[input.index()].as_slice()).collect(),
             shapes: graph.input_shapes(node),
@@ -81,6 +89,7 @@ impl Backend for Interpreter {
         Ok(Box::new(Loaded {
             wanted: options.wanted(graph),
             batch: options.batch,
+            threads: options.thread_count()?,
             graph: graph.clone(),
             params: params.clone(),
         }))
@@ -92,12 +101,13 @@ struct Loaded {
     params: Params,
     wanted: Vec<Output>,
     batch: usize,
+    threads: usize,
 }
 
 impl Executable for Loaded {
     fn run(&mut self, images: &Tensor) -> Result<Outputs, RunError> {
         let batch = backend::count(images, self.graph.input(), self.batch)?;
-        let values = values(&self.graph, &self.params, images, Mode::Infer);
+        let values = values(&self.graph, &self.params, images, Mode::Infer, self.threads);
         let tensor = |node: NodeId| {
             let mut tensor = Tensor::zeros(&self.graph.node(node).shape.batched(batch));
             let pairs = tensor.data_mut().iter_mut().zip(&values[node.index()]);
@@ -117,6 +127,8 @@ impl Executable for Loaded {
 struct Scene<'a> {
     id: NodeId,
     batch: usize,
+    /// Threads that share the samples of a batch.
+    threads: usize,
     images: &'a [f32],
     inputs: Vec<&'a [f64]>,
     shapes: Vec<Shape>,
@@ -200,7 +212,7 @@ impl Scene<'_> {
     fn each_sample(&self, shape: Shape, make: impl Fn(&[f64], &mut [f64]) + Sync) -> Vec<f64> {
         let (from, to) = (self.shapes[0].volume(), shape.volume());
         let mut y = vec![0.0; self.batch * to];
-        let share = self.batch.div_ceil(available_threads());
+        let share = self.batch.div_ceil(self.threads);
         let some = |x: &[f64], y: &mut [f64]| {
             x.chunks_exact(from).zip(y.chunks_exact_mut(to)).for_each(|(x, y)| make(x, y));
         };

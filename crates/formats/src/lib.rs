@@ -40,4 +40,4 @@ pub use dtype::{Dtype, Element};
 pub use error::{FormatError, MismatchError, Misshapen};
 pub use file::{Listing, StoredTensor, TensorFile, list, read};
 pub use tensors::{read_tensor, read_tensors, write_tensors};
-pub use weights::{CLASSES, INPUT, Loaded, load, load_bytes, save};
+pub use weights::{CLASSES, INPUT, Loaded, MODEL, load, load_bytes, save};

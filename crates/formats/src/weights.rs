@@ -18,6 +18,9 @@ pub const INPUT: &str = "striate.input";
 /// network's own.
 pub const CLASSES: &str = "striate.classes";
 
+/// The key of the metadata under which the name of the network is stored.
+pub const MODEL: &str = "striate.model";
+
 /// The weights of a network, and what else their file says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -153,6 +156,23 @@ impl TensorFile {
 }
 
 impl Listing {
+    /// How many classes the weights tell apart, if the file says so.
+    ///
+    /// # Errors
+    /// [`FormatError::Metadata`] if what it says is no such number.
+    pub fn classes(&self) -> Result<Option<usize>, FormatError> {
+        let Some(text) = self.metadata.get(CLASSES) else { return Ok(None) };
+        match text.parse() {
+            Ok(classes @ 1..) => Ok(Some(classes)),
+            Ok(0) | Err(_) => Err(FormatError::Metadata {
+                place: self.place.clone(),
+                key: String::from(CLASSES),
+                found: format!("`{}`", text.escape_debug()),
+                expected: String::from("the number of classes, from 1 on"),
+            }),
+        }
+    }
+
     /// How pictures are prepared for the weights, if the file says so.
     ///
     /// # Errors

@@ -30,7 +30,9 @@ pub struct InputSpec {
     /// Divided by, one value a channel in the order of `order`, in units after `scale`.
     pub deviation: Vec<f32>,
     /// The network expects light ink on a dark ground, as in MNIST: a picture whose rim is lighter
-    /// than mid-grey is inverted first.
+    /// than mid-grey is inverted first. One of another size than `resize` is brought to it as
+    /// MNIST's digits were: contrast stretched, cut to the ink, that scaled to fill 20 of 28 pixels
+    /// and centred by its mass.
     #[serde(default)]
     pub dark_ground: bool,
 }
@@ -130,7 +132,8 @@ impl InputSpec {
     }
 
     /// Says what is wrong with the values, if anything: `mean` and `deviation` of another length
-    /// than there are channels, a deviation that is not positive, an empty or absurd size.
+    /// than there are channels, a deviation that is not positive, an empty or absurd size, a byte
+    /// that becomes infinite.
     pub fn check(&self) -> Result<(), String> {
         let channels = self.order.channels();
         let sizes = match self.resize {
@@ -151,9 +154,44 @@ impl InputSpec {
         if !self.mean.iter().all(|m| m.is_finite()) || !self.scale.is_finite() {
             return Err(format!("mean {:?} and scale {} must be finite", self.mean, self.scale));
         }
+        for (mean, deviation) in self.mean.iter().zip(&self.deviation) {
+            let reach = [0.0, 255.0].map(|byte| (byte * self.scale - mean) / deviation);
+            if !reach.iter().all(|value| value.is_finite()) {
+                return Err(format!(
+                    "scale {}, mean {mean} and deviation {deviation} make bytes from {} to {}, \
+                     expected finite values",
+                    self.scale, reach[0], reach[1]
+                ));
+            }
+        }
         if !sizes.into_iter().chain(self.crop).all(fits) || self.border > 16_384 {
             return Err(format!("sizes {sizes:?}, {:?} must be from 1 to 16384", self.crop));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_without_meaning_are_told() {
+        let good = InputSpec::imagenet(256, 224);
+        assert_eq!(good.check(), Ok(()));
+        let cases = [
+            (InputSpec { mean: vec![0.0], ..good.clone() }, "3 channels need 3 means"),
+            (InputSpec { deviation: vec![0.0; 3], ..good.clone() }, "must be positive"),
+            (InputSpec { mean: vec![f32::NAN; 3], ..good.clone() }, "must be finite"),
+            (InputSpec { scale: 1e38, ..good.clone() }, "expected finite values"),
+            (InputSpec { deviation: vec![1e-45; 3], ..good.clone() }, "expected finite values"),
+            (InputSpec { crop: [0, 224], ..good.clone() }, "from 1 to 16384"),
+            (InputSpec { resize: Resize::Shorter(1 << 20), ..good.clone() }, "from 1 to 16384"),
+            (InputSpec { border: 1 << 20, ..good }, "from 1 to 16384"),
+        ];
+        for (spec, expected) in cases {
+            let found = spec.check().unwrap_err();
+            assert!(found.contains(expected), "{found}");
+        }
     }
 }

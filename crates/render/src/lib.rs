@@ -35,4 +35,5 @@ mod table;
 pub use attribute::Attribute;
 pub use diff::{Change, Diff, LayerDiff, OneSided, Total, diff};
 pub use heading::{Heading, Paper};
+pub use number::thousands;
 pub use table::{Format, Style, table};

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// `138,357,544`.
-pub(crate) fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -10,6 +10,7 @@ pub struct Classifier {
     network: Box<dyn Executable>,
     input: InputSpec,
     data: DataSet,
+    weights: String,
 }
 
 /// A class, and how probable the network holds it.
@@ -29,18 +30,26 @@ impl Classifier {
     pub(crate) fn new(model: &Model, threads: usize) -> Result<Classifier, ModelError> {
         let options = Options { threads, ..Options::default() };
         let network = Native::default().compile(&model.graph, &model.params, &options)?;
-        Ok(Classifier { network, input: model.input.clone(), data: model.entry.data })
+        Ok(Classifier {
+            network,
+            input: model.input.clone(),
+            data: model.entry.data,
+            weights: model.weights.clone(),
+        })
     }
 
     /// The most probable classes of a picture, at most `top`, the most probable first.
     ///
     /// # Errors
-    /// [`ModelError`] if the picture cannot be prepared.
+    /// [`ModelError`] if the picture cannot be prepared, or the network's answer is no number.
     pub fn classify(&mut self, picture: &Picture, top: usize) -> Result<Vec<Class>, ModelError> {
         let outputs = self.network.run(&preprocess(picture, &self.input)?)?;
         let probabilities = outputs.softmax();
         let row = probabilities.row(0);
         let classes = row.len();
+        if !row.iter().all(|probability| probability.is_finite()) {
+            return Err(ModelError::NoAnswer { weights: self.weights.clone() });
+        }
         Ok(striate_tensor::top(row, top)
             .into_iter()
             .map(|index| {

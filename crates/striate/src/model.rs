@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use striate_data::DataError;
 use striate_exec::{CompileError, RunError};
-use striate_formats::{CLASSES, FormatError, Listing, Loaded};
+use striate_formats::{FormatError, Listing, Loaded, MODEL};
 use striate_graph::{Graph, GraphError, InputSpec, Params};
 use striate_zoo::{Architecture, Config, UnknownArchitecture};
 
@@ -19,6 +19,9 @@ pub struct Model {
     pub params: Params,
     /// How a picture becomes its input.
     pub input: InputSpec,
+    /// Whether the weights' file says so itself; else it is what weights of this network usually
+    /// want.
+    pub input_is_stored: bool,
     /// Where the weights are from: a file, or `embedded`.
     pub weights: String,
     /// Tensors of the file that hold a NaN or an infinity.
@@ -39,8 +42,30 @@ pub enum ModelError {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The network comes without weights.
-    #[error("{0} comes without trained weights: give a file of them")]
+    #[error("{0} comes without trained weights: name a file of them with --weights")]
     NoWeights(&'static str),
+    /// The file says that its weights are of another network.
+    #[error(
+        "{place}: found weights of {found}, expected weights of {network}: ask for {found}, or take \
+         other weights"
+    )]
+    OtherNetwork {
+        /// The file.
+        place: String,
+        /// The network its weights were trained in.
+        found: String,
+        /// The network that was asked for.
+        network: &'static str,
+    },
+    /// The numbers left the range of `f32` on their way through the network.
+    #[error(
+        "the network answers NaN: the weights of {weights}, or the preprocessing stored with them, \
+         drive its values beyond f32; take other weights"
+    )]
+    NoAnswer {
+        /// The file.
+        weights: String,
+    },
     /// A weight is no number.
     #[error("{}: `{tensor}` holds a NaN or an infinity, expected finite weights", path.display())]
     NotFinite {
@@ -110,13 +135,15 @@ impl Model {
         let heads = with_heads.iter().filter(|(_, node)| graph.find(&node.name).is_none());
         let heads: Vec<&str> = heads.map(|(id, _)| keys[id.index()].as_str()).collect();
         let loaded = file.load(&graph, &entry.naming, &heads)?;
+        check_name(entry, file.listing())?;
         Ok(Model::of(entry, graph, loaded, path.display().to_string()))
     }
 
     fn of(entry: &'static Architecture, graph: Graph, loaded: Loaded, weights: String) -> Model {
         let Loaded { params, input, not_finite, .. } = loaded;
+        let input_is_stored = input.is_some();
         let input = input.unwrap_or_else(|| (entry.preparation)());
-        Model { entry, graph, params, input, weights, not_finite }
+        Model { entry, graph, params, input, input_is_stored, weights, not_finite }
     }
 
     /// The model compiled to classify pictures, on so many threads; 0 is all cores.
@@ -145,13 +172,24 @@ impl Model {
     }
 }
 
+/// Editions of one network can have the same shapes and still compute another function.
+fn check_name(entry: &Architecture, file: &Listing) -> Result<(), ModelError> {
+    match file.metadata.get(MODEL) {
+        Some(found) if found != entry.name => Err(ModelError::OtherNetwork {
+            place: file.place.clone(),
+            found: found.clone(),
+            network: entry.name,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Classes and input that the weights of a file were trained for.
 fn config(entry: &Architecture, file: &Listing) -> Result<Config, ModelError> {
     let default = entry.config();
-    let classes = file.metadata.get(CLASSES).and_then(|classes| classes.parse().ok());
     let input = file.input()?.map(|input| input.output());
     Ok(Config {
-        classes: classes.unwrap_or(default.classes),
+        classes: file.classes()?.unwrap_or(default.classes),
         input: input.unwrap_or(default.input),
         ..default
     })

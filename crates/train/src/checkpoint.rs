@@ -169,7 +169,7 @@ impl RunDir {
     fn write(&self, directory: &Path, trainer: &Trainer) -> Result<(), TrainError> {
         fs::create_dir_all(directory).map_err(io(directory, "make the directory"))?;
         let metadata = BTreeMap::from([
-            (String::from("striate.model"), self.model.name.clone()),
+            (striate_formats::MODEL.to_owned(), self.model.name.clone()),
             (striate_formats::CLASSES.to_owned(), self.model.classes.to_string()),
         ]);
         striate_formats::save(
