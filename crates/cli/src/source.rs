@@ -8,6 +8,7 @@ use striate::train::Data;
 use striate::zoo::{Architecture, DataSet};
 
 use crate::failure::Failure;
+use crate::nearest;
 
 /// A data set with its two parts.
 pub(crate) struct Source {
@@ -105,6 +106,7 @@ fn of(
 }
 
 fn folder(path: &Path) -> Result<Source, Failure> {
+    nearest::existing(path)?;
     match Mnist::open(path) {
         Ok(digits) => return Ok(of_mnist(&digits, path)),
         Err(DataError::Empty { .. }) => {}

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
+use striate::ModelError;
 use striate::data::{Augment, Dataset, Loader};
 use striate::formats;
 use striate::graph::{Graph, InputSpec, Params};
@@ -15,8 +16,9 @@ use striate::train::{
 };
 use striate::zoo::{self, Architecture};
 
-use crate::args::{Build, entry};
+use crate::args::{Build, Threads, entry};
 use crate::failure::Failure;
+use crate::nearest;
 use crate::output::{print, print_json};
 use crate::progress::{INTERRUPTED, Progress};
 use crate::source::Source;
@@ -59,9 +61,8 @@ pub(crate) struct Train {
     /// Threads that prepare pictures ahead; 0 prepares them in between
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
-    /// Threads that compute; 0 is all cores. The weights do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Print the last epoch as JSON, with a digest of the weights
     #[arg(long)]
     json: bool,
@@ -254,8 +255,9 @@ impl Train {
             )));
         }
         let classes = self.build.classes.or(Some(there));
-        let config = Build { classes, heads, ..self.build }.config(entry);
-        let graph = entry.build(&config)?;
+        let build = Build { classes, heads, ..self.build };
+        let config = build.config(entry);
+        let graph = build.graph(entry)?;
         let mut input = (entry.preparation)();
         if let Some([_, h, w]) = self.build.input {
             input.crop =
@@ -264,7 +266,16 @@ impl Train {
         let params = match &self.weights {
             None => Params::init(&graph, &entry.init, &Rng::new(recipe.seed)),
             Some(path) => {
+                nearest::existing(path)?;
                 let loaded = formats::load(path, &graph, &entry.naming)?;
+                let of = loaded.metadata.get(formats::MODEL);
+                if let Some(found) = of.filter(|found| *found != entry.name) {
+                    return Err(Failure::from(ModelError::OtherNetwork {
+                        place: path.display().to_string(),
+                        found: found.clone(),
+                        network: entry.name,
+                    }));
+                }
                 if let Some(tensor) = loaded.not_finite.first() {
                     return Err(Failure::failed(format!(
                         "{}: `{tensor}` holds a NaN or an infinity, expected finite weights",
@@ -276,7 +287,7 @@ impl Train {
             }
         };
         check_input(&graph, &input, entry)?;
-        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads)?;
+        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads.threads)?;
         let (train, test) = self.loaders(&source, &input, &recipe)?;
         let directory = self.directory(entry)?;
         let lock = Lock::take(&directory)?;
@@ -294,6 +305,7 @@ impl Train {
 
     /// A run that was stopped, as its checkpoint has it.
     fn go_on(&self, directory: &Path) -> Result<Setup, Failure> {
+        nearest::existing(directory)?;
         let model = Checkpoint::model(directory)?;
         let entry = zoo::find(&model.name)?;
         if let Some(name) = self.model.as_deref().filter(|name| *name != entry.name) {
@@ -323,7 +335,7 @@ impl Train {
         let input = checkpoint.input.clone().unwrap_or_else(|| (entry.preparation)());
         check_input(&graph, &input, entry)?;
         let epochs = checkpoint.place.epoch;
-        let trainer = Trainer::resume(&graph, checkpoint, self.threads)?;
+        let trainer = Trainer::resume(&graph, checkpoint, self.threads.threads)?;
         let (train, test) = self.loaders(&source, &input, trainer.recipe())?;
         let model = Model { data, ..model };
         let run = RunDir::open(directory, lock, model, entry.naming, input, epochs)?;

@@ -3,13 +3,13 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use striate::Model;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::{Backend, Native, Options};
 use striate::render::thousands;
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
 use striate::zoo::DataSet;
 
+use crate::args::{self, Threads};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::source::Source;
@@ -37,9 +37,8 @@ pub(crate) struct Val {
     /// Pictures at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
-    /// Threads; 0 is all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Write the result to a JSON file as well
     #[arg(long, value_name = "FILE")]
     results_file: Option<PathBuf>,
@@ -63,7 +62,8 @@ enum Views {
 
 impl Val {
     pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
-        let model = Model::open(&self.model, self.weights.as_deref())?;
+        let model = args::model(&self.model, self.weights.as_deref())?;
+        args::warn_of_preparation(&model, quiet);
         model.check()?;
         let source = Source::open(self.data.as_deref(), model.entry)?;
         let Some(test) = source.test else {
@@ -95,7 +95,7 @@ impl Val {
                 Crops::One => test.len(),
                 Crops::Ten | Crops::Full144 => crops.count(),
             }),
-            threads: self.threads,
+            threads: self.threads.threads,
             ..Options::default()
         };
         let mut network = Native::default().compile(&model.graph, &model.params, &options)?;

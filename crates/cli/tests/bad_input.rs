@@ -83,6 +83,10 @@ fn data_that_is_none_is_said_to_be_none() {
         let (_, error) = expect(1, &["train", "lenet5", &path(name), "--output", &output]);
         assert!(error.starts_with("error: ") && error.contains(name), "{name}: {error}");
     }
+    let (_, error) = expect(1, &["train", "lenet5", &path("lenght"), "--output", &output]);
+    assert!(error.contains("the nearest name is length"), "{error}");
+    let (_, error) = expect(1, &["train", "--resume", &path("lenght")]);
+    assert!(error.contains("the nearest name is length"), "{error}");
     let (_, error) = expect(2, &["train", "resnet18"]);
     assert!(error.contains("imagenet"), "{error}");
 }
@@ -150,14 +154,15 @@ fn arguments_without_meaning_are_usage() {
         }
     }
     assert!(!output.exists());
-    let (_, error) = expect(1, &["train", "lenet5_1998", "--classes", "11", "--output", &path]);
+    let (_, error) = expect(2, &["train", "lenet5_1998", "--classes", "11", "--output", &path]);
     assert!(error.contains("at most 10 classes"), "{error}");
     expect(1, &["train", "--resume", "crates"]);
-    expect(1, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(2, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(2, &["val", "lenet5", "--weights", &path, "--threads", "100000"]);
     expect(2, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
     expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);
     expect(1, &["train", "lenet5", "--batch-size", "10000000", "--output", &path]);
-    expect(1, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
+    expect(2, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
     assert!(!output.exists());
 }
 
