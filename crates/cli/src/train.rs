@@ -16,7 +16,7 @@ use striate::train::{
 };
 use striate::zoo::{self, Architecture};
 
-use crate::args::{Build, Threads, entry};
+use crate::args::{Build, Threads, entry, most_threads};
 use crate::failure::Failure;
 use crate::nearest;
 use crate::output::{print, print_json};
@@ -59,7 +59,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
     /// Threads that prepare pictures ahead; 0 prepares them in between
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = most_threads())]
     workers: usize,
     #[command(flatten)]
     threads: Threads,

@@ -158,6 +158,7 @@ fn arguments_without_meaning_are_usage() {
     assert!(error.contains("at most 10 classes"), "{error}");
     expect(1, &["train", "--resume", "crates"]);
     expect(2, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(2, &["train", "lenet5", "--workers", "100000", "--output", &path]);
     expect(2, &["val", "lenet5", "--weights", &path, "--threads", "100000"]);
     expect(2, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
     expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);

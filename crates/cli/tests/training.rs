@@ -15,6 +15,12 @@ fn arguments<'a>(data: &'a str, output: &'a str) -> Vec<&'a str> {
     [&["--quiet", "train", "lenet5", data, "--output", output][..], &recipe].concat()
 }
 
+/// A run of as many epochs, of 128 steps each: long enough to be met in its middle.
+fn long<'a>(data: &'a str, output: &'a str) -> Vec<&'a str> {
+    let recipe = ["--epochs", "5", "--batch-size", "8", "--lr", "0.01"];
+    [&["--quiet", "train", "lenet5", data, "--output", output][..], &recipe].concat()
+}
+
 fn start(arguments: &[&str]) -> Child {
     striate().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -118,15 +124,8 @@ fn killed_at_random_moments_and_resumed_it_ends_with_the_same_weights() {
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
     let path = |name: &str| path_of(&directory, name);
-    let begin = |output: &str| -> Vec<String> {
-        let more = ["--batch-size", "8", "--epochs", "5", "--lr", "0.01"];
-        let begin = ["--quiet", "train", "lenet5", &data, "--output", output];
-        [&begin[..], &more].concat().into_iter().map(String::from).collect()
-    };
     let whole = path("whole");
-    let arguments = begin(&whole);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--json"]).collect();
-    let expected = digest(&expect(0, &arguments).0);
+    let expected = digest(&expect(0, &[&long(&data, &whole)[..], &["--json"]].concat()).0);
     let mut rng = striate::tensor::Rng::new(SEED);
     let mut resumed = 0;
     // Where this test waits for the machine while the run goes on, a run may be over too soon.
@@ -134,12 +133,12 @@ fn killed_at_random_moments_and_resumed_it_ends_with_the_same_weights() {
         let run = path(&format!("broken{attempt}"));
         let mut before = None;
         loop {
-            let arguments = match before {
-                None => begin(&run),
-                Some(_) => ["--quiet", "train", "--resume", &run].map(String::from).to_vec(),
+            let every = (1 + rng.below(4)).to_string();
+            let mut arguments = match before {
+                None => long(&data, &run),
+                Some(_) => vec!["--quiet", "train", "--resume", &run],
             };
-            let every = ["--checkpoint-every".to_owned(), (1 + rng.below(4)).to_string()];
-            let arguments: Vec<&str> = arguments.iter().chain(&every).map(String::as_str).collect();
+            arguments.extend(["--checkpoint-every", &every]);
             let mut child = start(&arguments);
             let goal = before.unwrap_or(0) + rng.below(90) as u64;
             wait_for(&mut child, &run, goal);
@@ -271,9 +270,9 @@ fn where_a_checkpoint_cannot_be_written_the_old_one_stays() {
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
     let path = |name: &str| path_of(&directory, name);
-    let (out, _) = expect(0, &[&arguments(&data, &path("whole"))[..], &["--json"]].concat());
+    let (out, _) = expect(0, &[&long(&data, &path("whole"))[..], &["--json"]].concat());
     let run = path("run");
-    let mut child = start(&arguments(&data, &run));
+    let mut child = start(&long(&data, &run));
     wait_for(&mut child, &run, 0);
     child.kill().unwrap();
     child.wait().unwrap();

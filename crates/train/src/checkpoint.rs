@@ -607,10 +607,15 @@ mod tests {
         fs::write(&path, format!("{line}{second}{{\"epoch\":3,")).unwrap();
         assert_eq!(run(directory.path(), 1).last().map(|report| report.epoch), Some(1));
         assert_eq!(fs::read_to_string(&path).unwrap(), line);
-        // With nothing to drop the file is not touched, not even where it could not be written.
-        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        // With nothing to drop it stays the same file: what is added shows under its other name.
+        let other = directory.path().join("other");
+        fs::hard_link(&path, &other).unwrap();
+        run(directory.path(), 1).log(&report).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), line.clone() + &second);
+        // What is dropped is dropped from a new file, put in the place of the old one.
         run(directory.path(), 1);
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        assert_eq!(fs::read_to_string(&path).unwrap(), line);
+        assert_eq!(fs::read_to_string(&other).unwrap(), line + &second);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub enum TrainError {
     #[error("the recipe does not fit: {0}")]
     Recipe(String),
     /// The place in a run is none that it comes by.
-    #[error("the state of the run does not fit: {0}")]
+    #[error("the state of the run does not fit: {0}: begin a new run with its weights (--weights)")]
     Place(String),
     /// The run was begun on other data.
     #[error("found {found}, but the run was begun on {expected}: name the folder that holds them")]
