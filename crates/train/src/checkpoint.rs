@@ -497,12 +497,13 @@ mod tests {
             ("/recipe/schedule/warmup", json!(1e30)),
             ("/recipe/schedule/kind/one_cycle/rise", json!(2)),
             ("/recipe/loss/kind/cross_entropy/smoothing", json!(1e30)),
-            ("/recipe/loss/heads", json!([["aux1", 0.3]])),
             ("/recipe/epochs", json!(0)),
             ("/recipe/batch", json!(u64::MAX)),
         ] {
             assert!(try_with(field, nonsense.clone()).is_err(), "{field} {nonsense}");
         }
+        let error = try_with("/recipe/loss/heads", json!([["aux1", 0.3]])).unwrap_err().to_string();
+        assert!(error.contains("state.json") && error.contains("aux1"), "{error}");
         assert!(try_with("/version", json!(1)).unwrap_err().to_string().contains("version 1"));
         try_with("/version", json!(VERSION)).unwrap();
     }
@@ -534,6 +535,17 @@ mod tests {
         let expected = ["the weight `conv.weight`", "batch 2 of epoch 2", "--lr"];
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
         assert_eq!(fs::read(directory.path().join("last/state.json")).unwrap(), before);
+        // The same in the last step of an epoch: nothing is logged, no epoch is the best.
+        let directory = tempfile::tempdir().unwrap();
+        let recipe = Recipe { batch: 8, ..trainer.recipe().clone() };
+        let fresh = self::trainer().params().clone();
+        let mut trainer = Trainer::new(&graph(), fresh, recipe, 1).unwrap();
+        let train = loader(trainer.recipe()).unwrap();
+        let run = self::run(directory.path(), 0);
+        let error = trainer.fit(&train, None, Some(&run), &mut ()).unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { epoch: 1, batch: 1, .. }), "{error}");
+        assert_eq!(open(directory.path()).unwrap().place, Place::default());
+        assert!(["best", "log.jsonl"].iter().all(|name| !directory.path().join(name).exists()));
     }
 
     #[test]
@@ -575,7 +587,9 @@ mod tests {
         let whole = tempfile::tempdir().unwrap();
         let mut unbroken = trainer();
         let end = finish(whole.path(), &mut unbroken, usize::MAX);
-        assert!(matches!(end, Outcome::Finished(Some(_))));
+        assert!(matches!(end, Outcome::Finished(Some(report)) if report.epoch == 3));
+        let rates: Vec<f32> = log(whole.path()).iter().map(|report| report.lr).collect();
+        assert_eq!(rates, [3, 7, 11].map(|step| unbroken.recipe().schedule.lr(step, 4, 3)));
         // An epoch asks after four steps and three tests: the fifth question comes in a test.
         for questions in 1..=21 {
             let directory = tempfile::tempdir().unwrap();
