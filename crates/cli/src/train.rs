@@ -55,7 +55,7 @@ pub(crate) struct Train {
     /// Where the run goes; runs/MODEL by default
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Write a checkpoint after so many steps, too; else every ten minutes
+    /// Write a checkpoint every so many steps, not every ten minutes
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
     /// Threads that prepare pictures ahead; 0 prepares them in between

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::{Backend, Native, Options};
+use striate::formats;
 use striate::render::thousands;
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
 use striate::zoo::DataSet;
@@ -124,8 +125,7 @@ impl Val {
         });
         if let Some(path) = &self.results_file {
             let text = serde_json::to_string_pretty(&result)? + "\n";
-            std::fs::write(path, text)
-                .map_err(|e| Failure::failed(format!("{}: cannot write: {e}", path.display())))?;
+            formats::write_atomically(path, |file| file.write_all(text.as_bytes()))?;
         }
         if self.json {
             return print_json(&result);
