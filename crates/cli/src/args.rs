@@ -73,7 +73,7 @@ pub(crate) struct Threads {
     pub(crate) threads: usize,
 }
 
-fn most_threads() -> RangedU64ValueParser<usize> {
+pub(crate) fn most_threads() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(0..=Options::MOST_THREADS as u64)
 }
 

@@ -4,14 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use striate::data::{DataError, Dataset, ImageFolder, Mnist};
+use striate::train::Data;
 use striate::zoo::{Architecture, DataSet};
 
 use crate::failure::Failure;
+use crate::nearest;
 
 /// A data set with its two parts.
 pub(crate) struct Source {
     /// As it was named, or where it was found.
     pub(crate) name: String,
+    /// The folder, from the root of the file system.
+    path: PathBuf,
+    /// Whether it is in the form of MNIST.
+    pub(crate) digits: bool,
     /// What is trained on.
     pub(crate) train: Option<Arc<dyn Dataset>>,
     /// What is tested on.
@@ -21,8 +27,9 @@ pub(crate) struct Source {
 impl Source {
     /// The data of a name or folder; without one, the data the network was made for.
     ///
-    /// A folder holds the four files of MNIST (or of its form), or a folder a class with pictures,
-    /// or `train` and `val` (or `test`) with such folders.
+    /// A folder holds the four files of MNIST (or of its form), or `train` and `val` (or `test`),
+    /// each with a folder a class with pictures. Folders of classes without parts are a test set:
+    /// nothing is tested on what it was trained on.
     pub(crate) fn open(data: Option<&str>, entry: &Architecture) -> Result<Source, Failure> {
         match (data, entry.data) {
             (Some(name), _) if name.eq_ignore_ascii_case("mnist") && !Path::new(name).exists() => {
@@ -38,6 +45,23 @@ impl Source {
                 )))
             }
         }
+    }
+
+    /// What is trained on.
+    pub(crate) fn train(&self) -> Result<&Arc<dyn Dataset>, Failure> {
+        self.train.as_ref().ok_or_else(|| {
+            Failure::failed(format!(
+                "{0}: found no `train`, expected `train` and `val` (or `test`), each with a folder \
+                 of pictures a class; without a test set, put the pictures into {0}/train",
+                self.name
+            ))
+        })
+    }
+
+    /// What a run that trains on them remembers of them.
+    pub(crate) fn data(&self) -> Result<Data, Failure> {
+        let path = self.path.display().to_string();
+        Ok(Data::of(path, self.train()?, self.test.as_ref().map(|test| test as &dyn Dataset)))
     }
 
     /// How many classes the labels tell apart.
@@ -62,32 +86,55 @@ fn mnist() -> Result<Source, Failure> {
     if !digits.verified() {
         eprintln!("warning: {}: other digits than the published MNIST", found.display());
     }
-    Ok(of_mnist(digits, found))
+    Ok(of_mnist(&digits, found))
 }
 
-fn of_mnist(digits: Mnist, path: &Path) -> Source {
-    Source {
-        name: path.display().to_string(),
-        train: Some(Arc::new(digits.train())),
-        test: Some(Arc::new(digits.test())),
-    }
+fn of_mnist(digits: &Mnist, path: &Path) -> Source {
+    let (train, test) = (Arc::new(digits.train()), Arc::new(digits.test()));
+    of(path, true, Some(train), Some(test))
+}
+
+fn of(
+    path: &Path,
+    digits: bool,
+    train: Option<Arc<dyn Dataset>>,
+    test: Option<Arc<dyn Dataset>>,
+) -> Source {
+    let name = path.display().to_string();
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    Source { name, path, digits, train, test }
 }
 
 fn folder(path: &Path) -> Result<Source, Failure> {
+    nearest::existing(path)?;
     match Mnist::open(path) {
-        Ok(digits) => return Ok(of_mnist(digits, path)),
+        Ok(digits) => return Ok(of_mnist(&digits, path)),
         Err(DataError::Empty { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let name = path.display().to_string();
     let part = |names: &[&str]| names.iter().map(|name| path.join(name)).find(|p| p.is_dir());
     let (train, test) = (part(&["train"]), part(&["val", "test"]));
     if train.is_none() && test.is_none() {
-        let all = pictures(path)?;
-        return Ok(Source { name, train: Some(all.clone()), test: Some(all) });
+        return Ok(of(path, false, None, Some(pictures(path)?)));
     }
     let open = |part: Option<PathBuf>| part.map(|path| pictures(&path)).transpose();
-    Ok(Source { name, train: open(train)?, test: open(test)? })
+    let (train, test) = (open(train)?, open(test)?);
+    if let (Some(train), Some(test)) = (&train, &test)
+        && train.classes() != test.classes()
+    {
+        let alone = |these: &[String], others: &[String]| {
+            let these: Vec<_> = these.iter().filter(|name| !others.contains(name)).collect();
+            format!("{these:?}")
+        };
+        return Err(Failure::failed(format!(
+            "{}: found the classes {} in the training set alone and {} in the test set alone, \
+             expected the same folders in both",
+            path.display(),
+            alone(train.classes(), test.classes()),
+            alone(test.classes(), train.classes())
+        )));
+    }
+    Ok(of(path, false, train, test))
 }
 
 /// A folder a class; folders called by WordNet ids have ImageNet's labels.

@@ -5,34 +5,39 @@ use std::sync::atomic::Ordering;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
+use striate::ModelError;
 use striate::data::{Augment, Dataset, Loader};
 use striate::formats;
 use striate::graph::{Graph, InputSpec, Params};
 use striate::tensor::Rng;
 use striate::train::{
-    Checkpoint, EpochReport, LossKind, Model, Optimizer, Outcome, Recipe, RunDir, ScheduleKind,
-    Trainer,
+    Checkpoint, EpochReport, Lock, LossKind, Model, Optimizer, Outcome, Recipe, RunDir,
+    ScheduleKind, Trainer,
 };
 use striate::zoo::{self, Architecture};
 
-use crate::args::{Build, entry};
+use crate::args::{Build, Threads, entry, most_threads};
 use crate::failure::Failure;
+use crate::nearest;
 use crate::output::{print, print_json};
 use crate::progress::{INTERRUPTED, Progress};
 use crate::source::Source;
 
 /// Train a network
 #[derive(Args)]
-#[command(after_long_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "Examples:
   striate train lenet5
   striate train resnet18 pictures/ --epochs 30 --lr 0.05 --batch-size 32
-  striate train --resume runs/lenet5")]
+  striate train --resume runs/lenet5"
+)]
 pub(crate) struct Train {
     /// A network
     #[arg(required_unless_present = "resume")]
     model: Option<String>,
-    /// `mnist`, or a folder: MNIST's files, or `train` and `val` with a folder a class. Without it
-    /// the data the network was made for
+    /// `mnist`, or a folder: MNIST's files, or `train` and `val` (or `test`), each with a folder a
+    /// class. Without it the data the network was made for
     data: Option<String>,
     #[command(flatten)]
     changes: Changes,
@@ -50,12 +55,14 @@ pub(crate) struct Train {
     /// Where the run goes; runs/MODEL by default
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Write a checkpoint every so many steps, not every ten minutes
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: Option<u64>,
     /// Threads that prepare pictures ahead; 0 prepares them in between
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = most_threads())]
     workers: usize,
-    /// Threads that compute; 0 is all cores. The weights do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Print the last epoch as JSON, with a digest of the weights
     #[arg(long)]
     json: bool,
@@ -170,10 +177,6 @@ impl Changes {
                 let what = "--label-smoothing goes with networks that end in scores";
                 return Err(Failure::Usage(String::from(what)));
             };
-            if !(0.0..1.0).contains(&share) {
-                let what = format!("--label-smoothing: found {share}, expected 0 to below 1");
-                return Err(Failure::Usage(what));
-            }
             *smoothing = share;
         }
         recipe.augment = match self.augment {
@@ -183,15 +186,23 @@ impl Changes {
             Some(Distort::Cifar) => Augment::cifar(),
             Some(Distort::Imagenet) => Augment::imagenet(),
         };
+        recipe.check().map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(recipe)
     }
 }
+
+/// Pictures that are tested at a time.
+const TEST_BATCH: usize = 64;
+
+/// What a directory holds that must not be written over.
+const RUN: [&str; 5] = ["last", "last.old", "best", "best.old", "log.jsonl"];
 
 /// All that a run needs, new or gone on with.
 struct Setup {
     entry: &'static Architecture,
     trainer: Trainer,
-    input: InputSpec,
+    train: Loader,
+    test: Option<Loader>,
     run: RunDir,
     directory: PathBuf,
     source: Source,
@@ -203,24 +214,21 @@ impl Train {
             Some(directory) => self.go_on(directory)?,
             None => self.begin()?,
         };
-        let Setup { entry, mut trainer, input, run, directory, source } = setup;
+        let Setup { entry, mut trainer, train, test, run, directory, source } = setup;
         listen()?;
-        let recipe = trainer.recipe().clone();
-        let Some(train) = source.train else {
-            return Err(Failure::failed(format!("{}: found no `train`", source.name)));
-        };
-        let loader = |data: Arc<dyn Dataset>, augment| {
-            Loader::new(data, input.clone(), augment, recipe.batch, recipe.seed)
-                .map(|loader| loader.workers(self.workers))
-        };
-        let pictures = train.len();
-        let train = loader(train, recipe.augment)?.shuffled();
-        let test = source.test.map(|test| loader(test, Augment::none())).transpose()?;
+        let epochs = trainer.recipe().epochs;
         if !quiet {
-            let (name, epochs) = (entry.name, recipe.epochs);
-            eprintln!("{name} on {pictures} pictures of {}, {epochs} epochs", source.name);
+            let (name, pictures, data) = (entry.name, train.dataset().len(), &source.name);
+            eprintln!("{name} on {pictures} pictures of {data}, {}", counted(epochs));
+            if test.is_none() {
+                eprintln!(
+                    "warning: {data}: found no `val` nor `test`: `best` is the epoch that told the \
+                     most training pictures right"
+                );
+            }
         }
-        let mut progress = Progress::new(recipe.epochs, quiet, self.jsonl);
+        let run = run.checkpoint_every(self.checkpoint_every);
+        let mut progress = Progress::new(epochs, quiet, self.jsonl);
         match trainer.fit(&train, test.as_ref(), Some(&run), &mut progress)? {
             Outcome::Interrupted => {
                 let directory = directory.display();
@@ -235,12 +243,21 @@ impl Train {
     fn begin(&self) -> Result<Setup, Failure> {
         let name = self.model.as_deref().unwrap_or_default();
         let entry = entry(name)?;
+        let recipe = self.changes.apply(Recipe::of(entry.training))?;
         let source = Source::open(self.data.as_deref(), entry)?;
-        let recipe = self.changes.apply(Recipe::of(entry.name))?;
+        let data = source.data()?;
         let heads = self.build.heads || !recipe.loss.heads.is_empty();
-        let classes = self.build.classes.or(Some(source.classes()));
-        let config = Build { classes, heads, ..self.build }.config(entry);
-        let graph = entry.build(&config)?;
+        let there = source.classes();
+        if let Some(classes) = self.build.classes.filter(|classes| *classes < there) {
+            return Err(Failure::Usage(format!(
+                "--classes: found {classes}, expected at least the {there} of {}",
+                source.name
+            )));
+        }
+        let classes = self.build.classes.or(Some(there));
+        let build = Build { classes, heads, ..self.build };
+        let config = build.config(entry);
+        let graph = build.graph(entry)?;
         let mut input = (entry.preparation)();
         if let Some([_, h, w]) = self.build.input {
             input.crop =
@@ -249,7 +266,16 @@ impl Train {
         let params = match &self.weights {
             None => Params::init(&graph, &entry.init, &Rng::new(recipe.seed)),
             Some(path) => {
+                nearest::existing(path)?;
                 let loaded = formats::load(path, &graph, &entry.naming)?;
+                let of = loaded.metadata.get(formats::MODEL);
+                if let Some(found) = of.filter(|found| *found != entry.name) {
+                    return Err(Failure::from(ModelError::OtherNetwork {
+                        place: path.display().to_string(),
+                        found: found.clone(),
+                        network: entry.name,
+                    }));
+                }
                 if let Some(tensor) = loaded.not_finite.first() {
                     return Err(Failure::failed(format!(
                         "{}: `{tensor}` holds a NaN or an infinity, expected finite weights",
@@ -261,22 +287,25 @@ impl Train {
             }
         };
         check_input(&graph, &input, entry)?;
-        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads)?;
+        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads.threads)?;
+        let (train, test) = self.loaders(&source, &input, &recipe)?;
         let directory = self.directory(entry)?;
+        let lock = Lock::take(&directory)?;
         let model = Model {
             name: entry.name.to_owned(),
             classes: config.classes,
             input: config.input,
             heads: config.heads,
-            data: source.name.clone(),
+            data,
         };
-        let run = RunDir::open(&directory, model, entry.naming, input.clone(), 0)?;
+        let run = RunDir::open(&directory, lock, model, entry.naming, input, 0)?;
         write_args(&directory, entry, &source, &recipe)?;
-        Ok(Setup { entry, trainer, input, run, directory, source })
+        Ok(Setup { entry, trainer, train, test, run, directory, source })
     }
 
     /// A run that was stopped, as its checkpoint has it.
     fn go_on(&self, directory: &Path) -> Result<Setup, Failure> {
+        nearest::existing(directory)?;
         let model = Checkpoint::model(directory)?;
         let entry = zoo::find(&model.name)?;
         if let Some(name) = self.model.as_deref().filter(|name| *name != entry.name) {
@@ -288,18 +317,50 @@ impl Train {
         }
         let Model { classes, input, heads, .. } = model;
         let graph = entry.build(&zoo::Config { classes, input, heads })?;
-        let source = Source::open(Some(self.data.as_deref().unwrap_or(&model.data)), entry)?;
+        let path = self.data.as_deref().unwrap_or(&model.data.path);
+        if self.data.is_none() && !Path::new(path).exists() {
+            return Err(Failure::failed(format!(
+                "{path}: the data of the run are not there: name the folder they are in now, as in \
+                 `striate train {} FOLDER --resume {}`",
+                entry.name,
+                directory.display()
+            )));
+        }
+        let source = Source::open(Some(path), entry)?;
+        let data = source.data()?;
+        model.data.check(&data)?;
+        // What another process has written until now is read after the lock.
+        let lock = Lock::take(directory)?;
         let checkpoint = Checkpoint::open(directory, &graph, &entry.naming)?;
         let input = checkpoint.input.clone().unwrap_or_else(|| (entry.preparation)());
+        check_input(&graph, &input, entry)?;
         let epochs = checkpoint.place.epoch;
-        let trainer = Trainer::resume(&graph, checkpoint, self.threads)?;
-        let run = RunDir::open(directory, model, entry.naming, input.clone(), epochs)?;
-        Ok(Setup { entry, trainer, input, run, directory: directory.to_owned(), source })
+        let trainer = Trainer::resume(&graph, checkpoint, self.threads.threads)?;
+        let (train, test) = self.loaders(&source, &input, trainer.recipe())?;
+        let model = Model { data, ..model };
+        let run = RunDir::open(directory, lock, model, entry.naming, input, epochs)?;
+        Ok(Setup { entry, trainer, train, test, run, directory: directory.to_owned(), source })
+    }
+
+    /// The batches to train on and those to test on.
+    fn loaders(
+        &self,
+        source: &Source,
+        input: &InputSpec,
+        recipe: &Recipe,
+    ) -> Result<(Loader, Option<Loader>), Failure> {
+        let loader = |data: &Arc<dyn Dataset>, augment, batch| {
+            Loader::new(Arc::clone(data), input.clone(), augment, batch, recipe.seed)
+                .map(|loader| loader.workers(self.workers))
+        };
+        let train = loader(source.train()?, recipe.augment, recipe.batch)?.shuffled();
+        let test = source.test.as_ref().map(|test| loader(test, Augment::none(), TEST_BATCH));
+        Ok((train, test.transpose()?))
     }
 
     /// Where a new run goes. No run is ever written over.
     fn directory(&self, entry: &Architecture) -> Result<PathBuf, Failure> {
-        let taken = |path: &Path| path.join("last").exists() || path.join("best").exists();
+        let taken = |path: &Path| RUN.iter().any(|name| path.join(name).exists());
         if let Some(path) = &self.output {
             if taken(path) {
                 return Err(Failure::Usage(format!(
@@ -335,17 +396,24 @@ impl Train {
             document["output"] = json!(directory);
             return print_json(&document);
         }
-        let last = last.and_then(|report| report.val_top1).map(|top1| 100.0 * top1);
-        let best = place.best.map(|best| (100.0 * best.top1, best.epoch));
-        let mut text = format!("{} after {} epochs:", entry.name, place.epoch);
+        let mut text = format!("{} after {}:", entry.name, counted(place.epoch));
         if let Some(last) = last {
-            text += &format!(" {last:.2} % of the test pictures right");
+            let (top1, which) = match last.val_top1 {
+                Some(top1) => (top1, "test"),
+                None => (last.train_top1, "training"),
+            };
+            text += &format!(" {:.2} % of the {which} pictures right", 100.0 * top1);
         }
-        if let Some((best, epoch)) = best {
-            text += &format!(" (best {best:.2} %, epoch {epoch})");
+        if let Some(best) = place.best {
+            text += &format!(" (best {:.2} %, epoch {})", 100.0 * best.top1, best.epoch);
         }
         print(&format!("{text}, weights in {}", directory.join("best").display()))
     }
+}
+
+/// `1 epoch`, `5 epochs`.
+fn counted(epochs: u64) -> String {
+    format!("{epochs} epoch{}", if epochs == 1 { "" } else { "s" })
 }
 
 /// Refuses a preprocessing that does not give what the network reads.
@@ -377,8 +445,8 @@ fn write_args(
     let version = env!("CARGO_PKG_VERSION");
     let args = Args { model: entry.name, data: &source.name, version, recipe };
     let path = directory.join("args.toml");
-    std::fs::write(&path, toml::to_string(&args)?)
-        .map_err(|e| Failure::failed(format!("{}: cannot write: {e}", path.display())))
+    let text = toml::to_string(&args)?;
+    Ok(formats::write_atomically(&path, |file| file.write_all(text.as_bytes()))?)
 }
 
 /// The first Ctrl-C asks for a checkpoint, the second ends the program at once.

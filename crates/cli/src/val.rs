@@ -3,20 +3,25 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use striate::Model;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::{Backend, Native, Options};
+use striate::formats;
 use striate::render::thousands;
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
+use striate::zoo::DataSet;
 
+use crate::args::{self, Threads};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::source::Source;
 
 /// Loss, top-1 and top-5 on a data set
 #[derive(Args)]
-#[command(after_long_help = "Example:
-  striate val lenet5 mnist --weights runs/lenet5/best")]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "Example:
+  striate val lenet5 mnist --weights runs/lenet5/best"
+)]
 pub(crate) struct Val {
     /// A network
     model: String,
@@ -26,15 +31,15 @@ pub(crate) struct Val {
     /// Weights: a file, or the directory of a checkpoint
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Pieces of each picture whose answers are averaged
+    /// Pieces of each picture whose answers are averaged. Not for digits: half of the pieces are
+    /// mirrored, and a mirrored digit is none
     #[arg(long, value_enum, default_value_t = Views::One)]
     crops: Views,
     /// Pictures at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
-    /// Threads; 0 is all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    threads: Threads,
     /// Write the result to a JSON file as well
     #[arg(long, value_name = "FILE")]
     results_file: Option<PathBuf>,
@@ -58,14 +63,22 @@ enum Views {
 
 impl Val {
     pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
-        let model = Model::open(&self.model, self.weights.as_deref())?;
+        let model = args::model(&self.model, self.weights.as_deref())?;
+        args::warn_of_preparation(&model, quiet);
         model.check()?;
         let source = Source::open(self.data.as_deref(), model.entry)?;
         let Some(test) = source.test else {
             return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
         };
+        let digits = source.digits || model.entry.data == DataSet::Mnist;
+        if digits && !matches!(self.crops, Views::One) {
+            return Err(Failure::Usage(String::from(
+                "--crops: found more than 1 for digits, expected 1: half of the pieces are mirrored, \
+                 and a mirrored digit is none",
+            )));
+        }
         let kind = if model.graph.smallest_wins() {
-            Recipe::of(model.entry.name).loss.kind
+            Recipe::of(model.entry.training).loss.kind
         } else {
             LossKind::CrossEntropy { smoothing: 0.0 }
         };
@@ -78,8 +91,12 @@ impl Val {
             eprintln!("{} pictures of {}", thousands(test.len() as u64), source.name);
         }
         let options = Options {
-            batch: self.batch_size as usize,
-            threads: self.threads,
+            // Compiled for no more than there is to run at a time.
+            batch: (self.batch_size as usize).min(match crops {
+                Crops::One => test.len(),
+                Crops::Ten | Crops::Full144 => crops.count(),
+            }),
+            threads: self.threads.threads,
             ..Options::default()
         };
         let mut network = Native::default().compile(&model.graph, &model.params, &options)?;
@@ -108,8 +125,7 @@ impl Val {
         });
         if let Some(path) = &self.results_file {
             let text = serde_json::to_string_pretty(&result)? + "\n";
-            std::fs::write(path, text)
-                .map_err(|e| Failure::failed(format!("{}: cannot write: {e}", path.display())))?;
+            formats::write_atomically(path, |file| file.write_all(text.as_bytes()))?;
         }
         if self.json {
             return print_json(&result);

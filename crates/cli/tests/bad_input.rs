@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{expect, few_digits, root};
+use common::{digit, expect, few_digits, root};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn an_unknown_network_gets_the_nearest_names() {
@@ -82,6 +83,10 @@ fn data_that_is_none_is_said_to_be_none() {
         let (_, error) = expect(1, &["train", "lenet5", &path(name), "--output", &output]);
         assert!(error.starts_with("error: ") && error.contains(name), "{name}: {error}");
     }
+    let (_, error) = expect(1, &["train", "lenet5", &path("lenght"), "--output", &output]);
+    assert!(error.contains("the nearest name is length"), "{error}");
+    let (_, error) = expect(1, &["train", "--resume", &path("lenght")]);
+    assert!(error.contains("the nearest name is length"), "{error}");
     let (_, error) = expect(2, &["train", "resnet18"]);
     assert!(error.contains("imagenet"), "{error}");
 }
@@ -127,14 +132,81 @@ fn arguments_without_meaning_are_usage() {
     assert!(error.contains("pool5"), "{error}");
     let output = tempfile::tempdir().unwrap().path().join("run");
     let path = output.display().to_string();
-    let (_, error) = expect(1, &["train", "lenet5", "--lr=-1", "--output", &path]);
-    assert!(error.contains("learning rate") && !output.exists(), "{error}");
+    for (flag, nonsense, expected) in [
+        ("--lr", &["-1", "0", "nan", "inf"][..], "a finite number above 0"),
+        ("--weight-decay", &["-1", "nan", "inf"], "a finite number from 0"),
+        ("--momentum", &["-1", "1", "nan", "inf"], "a number from 0 to below 1"),
+        ("--warmup-epochs", &["-1", "nan", "inf"], "a finite number from 0"),
+        ("--warmup-epochs", &["11"], "no more than the 10 of the run"),
+        ("--label-smoothing", &["-1", "1", "nan"], "a number from 0 to below 1"),
+        ("--classes", &["0", "5"], "at least the 10 of"),
+    ] {
+        for value in nonsense {
+            let (_, error) = expect(2, &["train", "lenet5", flag, value, "--output", &path]);
+            let found = format!("found {}", value.replace("nan", "NaN"));
+            assert!(error.contains(&found) && error.contains(expected), "{flag} {value}: {error}");
+        }
+    }
+    for flag in ["--epochs", "--batch-size", "--checkpoint-every"] {
+        for value in ["-1", "0", "many"] {
+            let (_, error) = expect(2, &["train", "lenet5", flag, value, "--output", &path]);
+            assert!(error.contains(flag) && error.contains(value), "{error}");
+        }
+    }
+    assert!(!output.exists());
+    let (_, error) = expect(2, &["train", "lenet5_1998", "--classes", "11", "--output", &path]);
+    assert!(error.contains("at most 10 classes"), "{error}");
     expect(1, &["train", "--resume", "crates"]);
-    expect(1, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(2, &["train", "lenet5", "--threads", "100000", "--output", &path]);
+    expect(2, &["train", "lenet5", "--workers", "100000", "--output", &path]);
+    expect(2, &["val", "lenet5", "--weights", &path, "--threads", "100000"]);
     expect(2, &["predict", "--threads", "100000", "data/photographs/chelsea.png"]);
     expect(1, &["train", "lenet5", "--batch-size", "4000000000", "--output", &path]);
     expect(1, &["train", "lenet5", "--batch-size", "10000000", "--output", &path]);
-    expect(1, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
+    expect(2, &["train", "lenet5", "--classes", "11", "--input", "3x1x1", "--output", &path]);
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_folder_is_trained_on_and_tested_on_only_as_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (digit, _) = digit(directory.path(), 0);
+    let picture = |name: &str| {
+        let to = directory.path().join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(&digit, to).unwrap();
+    };
+    for class in ["a", "b"] {
+        for folder in ["flat", "alone/train", "other/train", "other/val"] {
+            picture(&format!("{folder}/{class}/1.png"));
+        }
+    }
+    picture("other/val/c/1.png");
+    let short = ["--epochs", "1", "--batch-size", "2"];
+    let train = |code, data: &str| {
+        let (data, output) = (path(data), path("run"));
+        let arguments = ["train", "lenet5", &data, "--output", &output];
+        expect(code, &[&arguments[..], &short].concat()).1
+    };
+    let error = train(1, "flat");
+    assert!(error.contains("expected `train` and `val`"), "{error}");
+    let error = train(1, "other");
+    assert!(error.contains(r#"["c"] in the test set alone"#), "{error}");
+    assert!(!Path::new(&path("run")).exists());
+    let warning = train(0, "alone");
+    assert!(warning.contains("no `val` nor `test`: `best` is"), "{warning}");
+    let best = path("run/best");
+    // A batch of any size takes no more memory than there are pictures.
+    let val = ["val", "lenet5", &path("flat"), "--weights", &best, "--batch-size", "4000000000"];
+    let (out, _) = expect(0, &val);
+    assert!(out.contains("on 2 pictures"), "{out}");
+    for crops in ["10", "144"] {
+        let (_, error) = expect(2, &[&val[..5], &["--crops", crops]].concat());
+        assert!(error.contains("mirrored"), "{error}");
+    }
+    let (_, error) = expect(1, &["val", "lenet5", &path("flat"), "--weights", &path("run")]);
+    assert!(error.contains(&best) && error.contains("model.safetensors"), "{error}");
 }
 
 #[test]

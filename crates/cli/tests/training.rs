@@ -15,6 +15,12 @@ fn arguments<'a>(data: &'a str, output: &'a str) -> Vec<&'a str> {
     [&["--quiet", "train", "lenet5", data, "--output", output][..], &recipe].concat()
 }
 
+/// A run of as many epochs, of 128 steps each: long enough to be met in its middle.
+fn long<'a>(data: &'a str, output: &'a str) -> Vec<&'a str> {
+    let recipe = ["--epochs", "5", "--batch-size", "8", "--lr", "0.01"];
+    [&["--quiet", "train", "lenet5", data, "--output", output][..], &recipe].concat()
+}
+
 fn start(arguments: &[&str]) -> Child {
     striate().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -82,55 +88,143 @@ fn a_run_leaves_its_files_and_its_weights_are_of_use() {
     assert!(error.contains("--resume"), "{error}");
 }
 
+/// Steps of the run's last whole checkpoint, once there is one.
+fn steps(run: &str) -> Option<u64> {
+    let read = |name| std::fs::read_to_string(Path::new(run).join(name).join("state.json")).ok();
+    let state = read("last").or_else(|| read("last.old"))?;
+    // While it is written anew, each of the two may be gone for a moment.
+    json(&state)["place"]["step"].as_u64()
+}
+
+/// Waits until the checkpoint of a run is so many steps old, or the process is done.
+fn wait_for(child: &mut Child, run: &str, goal: u64) {
+    while steps(run).is_none_or(|steps| steps < goal) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The lines of a run's log without what the clock says.
+fn log(run: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(Path::new(run).join("log.jsonl")).unwrap();
+    let without_clock = |line: &str| {
+        let mut report = json(line);
+        for clock in ["seconds", "images_per_s"] {
+            report.as_object_mut().unwrap().remove(clock);
+        }
+        report
+    };
+    text.lines().map(without_clock).collect()
+}
+
 #[test]
 fn killed_at_random_moments_and_resumed_it_ends_with_the_same_weights() {
+    const STEPS: u64 = 5 * 128;
+    const SEED: u64 = 20;
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
     let path = |name: &str| path_of(&directory, name);
     let whole = path("whole");
-    let started = std::time::Instant::now();
-    let (out, _) = expect(0, &[&arguments(&data, &whole)[..], &["--json"]].concat());
-    let length = started.elapsed();
-    let expected = digest(&out);
-    let log = |run: &str| -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(Path::new(run).join("log.jsonl")).unwrap();
-        let without_clock = |line: &str| {
-            let mut report = json(line);
-            for clock in ["seconds", "images_per_s"] {
-                report.as_object_mut().unwrap().remove(clock);
+    let expected = digest(&expect(0, &[&long(&data, &whole)[..], &["--json"]].concat()).0);
+    let mut rng = striate::tensor::Rng::new(SEED);
+    let mut resumed = 0;
+    // Where this test waits for the machine while the run goes on, a run may be over too soon.
+    for attempt in 0..50 {
+        let run = path(&format!("broken{attempt}"));
+        let mut before = None;
+        loop {
+            let every = (1 + rng.below(4)).to_string();
+            let mut arguments = match before {
+                None => long(&data, &run),
+                Some(_) => vec!["--quiet", "train", "--resume", &run],
+            };
+            arguments.extend(["--checkpoint-every", &every]);
+            let mut child = start(&arguments);
+            let goal = before.unwrap_or(0) + rng.below(90) as u64;
+            wait_for(&mut child, &run, goal);
+            child.kill().unwrap();
+            // Killed, it has no exit code.
+            let code = child.wait().unwrap().code();
+            assert!(code.is_none_or(|code| code == 0), "it ended by itself with {code:?}");
+            let after = steps(&run).expect("a killed run leaves a checkpoint");
+            assert!(after >= goal.min(STEPS) && Some(after) >= before, "{after} {goal}");
+            // This process went on from the middle of the run and was killed in it again.
+            let middle = |steps: u64| steps > 0 && steps < STEPS;
+            if before.is_some_and(|before| middle(before) && after > before) && middle(after) {
+                resumed += 1;
             }
-            report
-        };
-        text.lines().map(without_clock).collect()
-    };
-    let mut rng = striate::tensor::Rng::new(u64::from(std::process::id()));
-    let run = path("broken");
-    let mut kills = 0;
-    for _ in 0..10 {
-        let begun =
-            Path::new(&run).join("last").exists() || Path::new(&run).join("last.old").exists();
-        let mut child = if begun {
-            start(&["--quiet", "train", "--resume", &run])
-        } else {
-            let _ = std::fs::remove_dir_all(&run);
-            start(&arguments(&data, &run))
-        };
-        std::thread::sleep(length.mul_f32(rng.uniform().min(0.9)) + Duration::from_millis(1));
-        if child.try_wait().unwrap().is_none() {
-            kills += 1;
+            before = Some(after);
+            if after == STEPS {
+                break;
+            }
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let (out, _) = expect(0, &["--quiet", "train", "--resume", &run, "--json"]);
+        assert_eq!(digest(&out), expected, "seed {SEED}, attempt {attempt}");
+        assert_eq!(log(&run), log(&whole));
+        println!("seed {SEED}, attempt {attempt}: {resumed} resumed and killed in the middle");
+        if resumed >= 5 {
+            return;
+        }
     }
-    assert!(kills > 0, "no run was still going when it was to be killed");
-    if !Path::new(&run).join("last").exists() && !Path::new(&run).join("last.old").exists() {
-        let _ = std::fs::remove_dir_all(&run);
-        expect(0, &arguments(&data, &run));
+    panic!("only {resumed} runs were resumed and killed in the middle");
+}
+
+#[test]
+fn killed_before_its_first_step_is_done_it_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().display().to_string();
+    few_digits(directory.path(), 512, 64);
+    let run = path_of(&directory, "run");
+    let mut child = start(&arguments(&data, &run));
+    wait_for(&mut child, &run, 0);
+    assert!(steps(&run).is_some(), "a checkpoint before the end of the first epoch");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (out, _) = expect(0, &["--quiet", "train", "--resume", &run]);
+    assert!(out.contains("lenet5 after 5 epochs"), "{out}");
+}
+
+#[test]
+fn a_run_goes_on_alone_and_on_its_own_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| path_of(&directory, name);
+    let [data, other, moved] = ["data", "other", "moved"].map(path);
+    for (data, train) in [(&data, 256), (&other, 255)] {
+        std::fs::create_dir(data).unwrap();
+        few_digits(data.as_ref(), train, 64);
     }
-    let (out, _) = expect(0, &["--quiet", "train", "--resume", &run, "--json"]);
-    assert_eq!(digest(&out), expected);
-    assert_eq!(log(&run), log(&whole));
+    let run = path("run");
+    let short = ["--quiet", "train", "lenet5", &data, "--output", &run, "--epochs", "1"];
+    let (begun, _) = expect(0, &short);
+    assert!(begun.contains("lenet5 after 1 epoch:"), "{begun}");
+    // A run that is finished says so again.
+    let resume = ["--quiet", "train", "--resume", &run];
+    assert_eq!(expect(0, &resume).0, begun);
+    let (document, _) = expect(0, &[&resume[..], &["--json"]].concat());
+    assert_eq!(json(&document)["val_top1"], log(&run)[0]["val_top1"]);
+
+    let (_, error) = expect(1, &["train", "lenet5", &other, "--resume", &run]);
+    assert!(error.contains("found 255 pictures") && error.contains("on 256 pictures"), "{error}");
+    std::fs::rename(&data, &moved).unwrap();
+    let (_, error) = expect(1, &resume);
+    assert!(error.contains("name the folder they are in now"), "{error}");
+    let resume = ["--quiet", "train", "lenet5", &moved, "--resume", &run];
+    expect(0, &resume);
+
+    let lock = striate::train::Lock::take(run.as_ref()).unwrap();
+    let (_, error) = expect(1, &resume);
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    drop(lock);
+    expect(0, &resume);
+
+    // What is left of a run is not written over, whatever it is.
+    let short = [&short[..3], &[&moved], &short[4..]].concat();
+    for left in ["last", "last.old", "best", "best.old", "log.jsonl"] {
+        std::fs::remove_dir_all(&run).unwrap();
+        std::fs::create_dir_all(Path::new(&run).join(left)).unwrap();
+        let (_, error) = expect(2, &short);
+        assert!(error.contains("--resume"), "{left}: {error}");
+    }
 }
 
 #[cfg(unix)]
@@ -139,22 +233,17 @@ fn an_interrupt_writes_a_checkpoint_in_the_middle_of_an_epoch() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
-    let path = |name: &str| path_of(&directory, name);
-    let more = ["--epochs", "200", "--batch-size", "8", "--lr", "0.01"];
-    let run = path("run");
-    let mut child =
-        start(&[&["--quiet", "train", "lenet5", &data, "--output", &run][..], &more].concat());
-    // Until it has begun: the arguments are written just before the first step.
-    while !Path::new(&run).join("args.toml").exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    std::thread::sleep(Duration::from_millis(150));
+    let run = path_of(&directory, "run");
+    let more = ["--epochs", "100000", "--batch-size", "8", "--lr", "0.01"];
+    let begin = ["--quiet", "train", "lenet5", &data, "--output", &run];
+    let every = ["--checkpoint-every", "1"];
+    let mut child = start(&[&begin[..], &more, &every].concat());
+    wait_for(&mut child, &run, 1);
     let killed =
         std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(killed.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let state = std::fs::read_to_string(Path::new(&run).join("last/state.json")).unwrap();
-    assert!(json(&state)["place"]["step"].as_u64().unwrap() > 0, "{state}");
+    assert!(steps(&run).is_some_and(|steps| steps > 0));
 }
 
 #[test]
@@ -181,15 +270,17 @@ fn where_a_checkpoint_cannot_be_written_the_old_one_stays() {
     let data = directory.path().display().to_string();
     few_digits(directory.path(), 1024, 256);
     let path = |name: &str| path_of(&directory, name);
-    let (out, _) = expect(0, &[&arguments(&data, &path("whole"))[..], &["--json"]].concat());
+    let (out, _) = expect(0, &[&long(&data, &path("whole"))[..], &["--json"]].concat());
     let run = path("run");
-    let mut child = start(&arguments(&data, &run));
-    while !Path::new(&run).join("last").exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let mut child = start(&long(&data, &run));
+    wait_for(&mut child, &run, 0);
     child.kill().unwrap();
     child.wait().unwrap();
-    let state = || std::fs::read_to_string(Path::new(&run).join("last/state.json")).unwrap();
+    // One that was killed between two renames has it in `last.old`.
+    let state = || {
+        let read = |name| std::fs::read(Path::new(&run).join(name).join("state.json")).ok();
+        read("last").or_else(|| read("last.old")).unwrap()
+    };
     let before = state();
     // No file may grow beyond a few KiB, so that writing fails as on a full disk.
     let limited = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";

@@ -30,8 +30,12 @@ fn weights_of_another_edition_are_refused() {
     let path = file.display().to_string();
     // Equal shapes, another function: the stride is in the 3×3 or in the 1×1 before it.
     weights(&file, "resnet20_cifar", None, &[(MODEL, "resnet32_cifar")]);
-    let (_, error) = expect(1, &["predict", "resnet20_cifar", "--weights", &path, PICTURE]);
-    assert!(error.contains("resnet32_cifar") && error.contains("ask for"), "{error}");
+    let digits = root().join("data/mnist").display().to_string();
+    for arguments in [["predict", PICTURE], ["val", &digits], ["train", &digits]] {
+        let [verb, data] = arguments;
+        let (_, error) = expect(1, &[verb, "resnet20_cifar", "--weights", &path, data]);
+        assert!(error.contains("resnet32_cifar") && error.contains("ask for"), "{error}");
+    }
     weights(&file, "resnet20_cifar", None, &[(MODEL, "resnet20_cifar")]);
     expect(0, &["predict", "resnet20_cifar", "--weights", &path, PICTURE]);
     weights(&file, "resnet20_cifar", None, &[(CLASSES, "ten")]);

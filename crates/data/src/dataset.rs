@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use md5::{Digest, Md5};
 use striate_tensor::Rng;
 
 use crate::DataError;
@@ -19,10 +20,30 @@ pub trait Dataset: Send + Sync {
     /// The names of the classes; a label is an index into them.
     fn classes(&self) -> &[String];
 
+    /// Tells these data from others without decoding a picture: the same for the same samples in
+    /// the same order, wherever they are kept. It is made of the names of the classes, the labels,
+    /// and what else is at hand: names of files, extents.
+    fn digest(&self) -> String;
+
     /// Whether there is no sample.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// MD5 of a sequence of parts, in hexadecimal.
+pub(crate) fn digest<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
+    let mut hash = Md5::new();
+    for part in parts {
+        // The length first, so that no two sequences run into the same bytes.
+        hash.update((part.as_ref().len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(hash)
+}
+
+pub(crate) fn hex(hash: Md5) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A picture and its class.
@@ -45,6 +66,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
 
     fn classes(&self) -> &[String] {
         (**self).classes()
+    }
+
+    fn digest(&self) -> String {
+        (**self).digest()
     }
 }
 
@@ -106,6 +131,11 @@ impl<D: Dataset> Dataset for Subset<D> {
     fn classes(&self) -> &[String] {
         self.dataset.classes()
     }
+
+    fn digest(&self) -> String {
+        let indices = self.indices.iter().map(|&index| (index as u64).to_le_bytes().to_vec());
+        digest([self.dataset.digest().into_bytes()].into_iter().chain(indices))
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +166,10 @@ pub(crate) mod tests {
         fn classes(&self) -> &[String] {
             &self.1
         }
+
+        fn digest(&self) -> String {
+            digest([self.0.to_le_bytes()])
+        }
     }
 
     fn values(dataset: &dyn Dataset) -> Vec<u8> {
@@ -148,6 +182,10 @@ pub(crate) mod tests {
         assert_eq!(values(&subset), [4, 1]);
         assert!(matches!(subset.sample(2), Err(DataError::Index { index: 2, len: 2 })));
         assert!(Subset::new(plain(5), vec![5]).is_err());
+        let others = [vec![1, 4], vec![4], vec![4, 1, 1]];
+        let others = others.map(|indices| Subset::new(plain(5), indices).unwrap().digest());
+        assert!(!others.contains(&subset.digest()));
+        assert_ne!(Subset::new(plain(6), vec![4, 1]).unwrap().digest(), subset.digest());
         assert_eq!(values(&Subset::first(plain(5), 9)), [0, 1, 2, 3, 4]);
     }
 

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Sample, digest};
 use crate::picture::open;
 use crate::{DataError, imagenet};
 
@@ -15,6 +15,7 @@ const MAX_DEPTH: usize = 8;
 /// folders below that of its class. Names that begin with a dot are passed over.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
+    root: PathBuf,
     pictures: Vec<(PathBuf, u32)>,
     classes: Vec<String>,
 }
@@ -28,7 +29,7 @@ impl ImageFolder {
     pub fn open(dir: &Path) -> Result<ImageFolder, DataError> {
         let folders = class_folders(dir)?;
         let classes: Vec<String> = folders.iter().map(|folder| name(folder)).collect();
-        ImageFolder::collect((0..).zip(folders), classes)
+        ImageFolder::collect(dir, (0..).zip(folders), classes)
     }
 
     /// The sub-folders are called by WordNet ids (`n01440764`) and a label is the index from 0 to
@@ -53,7 +54,7 @@ impl ImageFolder {
         }
         let labelled = folders.into_iter().filter_map(|f| Some((index(&f)? as u32, f)));
         let names = classes.iter().map(|class| class.name.to_owned()).collect();
-        ImageFolder::collect(labelled, names)
+        ImageFolder::collect(dir, labelled, names)
     }
 
     /// Where a sample is read from, if there is such a sample.
@@ -62,6 +63,7 @@ impl ImageFolder {
     }
 
     fn collect(
+        root: &Path,
         folders: impl Iterator<Item = (u32, PathBuf)>,
         classes: Vec<String>,
     ) -> Result<ImageFolder, DataError> {
@@ -77,7 +79,7 @@ impl ImageFolder {
             }
             pictures.extend(paths.into_iter().map(|path| (path, label)));
         }
-        Ok(ImageFolder { pictures, classes })
+        Ok(ImageFolder { root: root.to_owned(), pictures, classes })
     }
 }
 
@@ -94,6 +96,15 @@ impl Dataset for ImageFolder {
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn digest(&self) -> String {
+        let classes = self.classes.iter().map(|name| name.as_bytes().to_vec());
+        let pictures = self.pictures.iter().map(|(path, label)| {
+            let path = path.strip_prefix(&self.root).unwrap_or(path);
+            [&label.to_le_bytes(), path.as_os_str().as_encoded_bytes()].concat()
+        });
+        digest(classes.chain(pictures))
     }
 }
 
@@ -180,6 +191,15 @@ mod tests {
         assert!(folder.path(1).unwrap().ends_with("dog/a.jpeg"));
         assert_eq!(folder.sample(0).unwrap().picture.size(), [300, 451]);
         assert!(folder.sample(3).is_err());
+    }
+
+    #[test]
+    fn a_digest_is_of_the_names_wherever_the_folder_is() {
+        let digest = |paths: &[&str]| ImageFolder::open(tree(paths).path()).unwrap().digest();
+        let pictures = ["cat/1.png", "cat/2.png", "dog/1.png"];
+        assert_eq!(digest(&pictures), digest(&pictures));
+        let others = [&pictures[1..], &["cat/1.png", "dog/1.png", "dog/2.png"]];
+        assert!(others.iter().all(|other| digest(other) != digest(&pictures)));
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Loader {
         }
     }
 
+    /// The most samples a batch has.
+    pub fn batch(&self) -> usize {
+        self.batch.min(self.dataset.len())
+    }
+
     /// The data set.
     pub fn dataset(&self) -> &dyn Dataset {
         &*self.dataset
@@ -250,6 +255,7 @@ mod tests {
         assert_eq!(values(loader.epoch(0, 0)), expected);
         assert_eq!(values(loader.clone().whole_batches().epoch(0, 0)), expected[..2]);
         assert_eq!((loader.batches(), loader.clone().whole_batches().batches()), (3, 2));
+        assert_eq!([loader.batch(), self::loader(2, 3).batch()], [3, 2]);
         let batch = loader.epoch(0, 1).next().unwrap().unwrap();
         assert_eq!((batch.index, &batch.labels[..]), (1, &[1, 0, 1][..]));
         assert_eq!(batch.images.shape(), [3, 1, 6, 6]);
@@ -318,6 +324,10 @@ mod tests {
 
         fn classes(&self) -> &[String] {
             &[]
+        }
+
+        fn digest(&self) -> String {
+            String::new()
         }
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Sample, digest, hex};
 use crate::idx::Idx;
 use crate::picture::{Colour, MAX_FILE, Picture};
 use crate::{DataError, file};
@@ -69,10 +69,9 @@ impl Mnist {
     /// other data of the same form: a part of it, Fashion-MNIST.
     pub fn verified(&self) -> bool {
         let files = [&self.train, &self.test].into_iter().flat_map(Digits::files);
-        files.zip(FILES).all(|(file, (_, expected))| {
-            let digest = Md5::digest(&file.bytes);
-            digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == expected
-        })
+        files
+            .zip(FILES)
+            .all(|(file, (_, expected))| hex(Md5::new_with_prefix(&file.bytes)) == expected)
     }
 }
 
@@ -176,6 +175,11 @@ impl Dataset for Digits {
     fn classes(&self) -> &[String] {
         &self.content.classes
     }
+
+    fn digest(&self) -> String {
+        let extents = self.content.images.extents.iter().map(|&n| (n as u64).to_le_bytes());
+        digest([self.labels().to_vec(), extents.flatten().collect()])
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +230,16 @@ mod tests {
         let sample = mnist.train().sample(1).unwrap();
         assert_eq!((sample.label, sample.picture.bytes()), (9, &[3, 4][..]));
         assert_eq!(Mnist::open(&raw).unwrap().test().len(), 1);
+    }
+
+    #[test]
+    fn a_digest_is_of_labels_and_extents() {
+        let [images, labels, ..] = small();
+        let digest =
+            |images: &[u8], labels: &[u8]| Digits::decode(images, labels).unwrap().digest();
+        assert_eq!(digest(&images, &labels), digest(&images, &gzip(&labels)));
+        assert_ne!(digest(&images, &labels), digest(&images, &idx(&[2], &[0, 8])));
+        assert_ne!(digest(&images, &labels), digest(&idx(&[2, 2, 1], &[1, 2, 3, 4]), &labels));
     }
 
     #[test]

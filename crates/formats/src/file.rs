@@ -71,13 +71,16 @@ fn open(path: &Path) -> Result<(File, u64, String), FormatError> {
     let kind = fs::metadata(path).map_err(FormatError::io("read", path))?;
     if !kind.is_file() {
         let found = if kind.is_dir() { "a directory without one" } else { "a device or a pipe" };
+        let best = path.join("best");
+        let advice = if best.join(IN_DIRECTORY).is_file() {
+            format!(": try {}", best.display())
+        } else {
+            String::from(", such as `best` or `last` of a run")
+        };
         return Err(FormatError::Unsupported {
             place: path.display().to_string(),
             found: String::from(found),
-            expected: format!(
-                "a weight file, or a directory that holds `{IN_DIRECTORY}`, such as `best` or \
-                 `last` of a run"
-            ),
+            expected: format!("a weight file, or a directory that holds `{IN_DIRECTORY}`{advice}"),
         });
     }
     let file = File::open(path).map_err(FormatError::io("read", path))?;
@@ -230,6 +233,13 @@ mod tests {
         assert!(matches!(missing, FormatError::Io { what: "read", .. }), "{missing}");
         let without = read(directory.path()).unwrap_err().to_string();
         assert!(without.contains("found a directory without one"), "{without}");
+        assert!(without.contains("`model.safetensors`, such as `best`"), "{without}");
+        let run = tempfile::tempdir().unwrap();
+        let best = run.path().join("best");
+        fs::create_dir(&best).unwrap();
+        fs::write(best.join(IN_DIRECTORY), []).unwrap();
+        let advice = format!("`model.safetensors`: try {}", best.display());
+        assert!(read(run.path()).unwrap_err().to_string().ends_with(&advice));
         let inside = directory.path().join(IN_DIRECTORY);
         fs::write(&inside, []).unwrap();
         let empty = list(&inside).unwrap_err().to_string();

@@ -19,8 +19,9 @@ pub(crate) struct Gradients {
 
 impl Gradients {
     /// A buffer of `len` values; what is in it is left over.
-    fn buffer(&mut self, len: usize) -> Vec<f32> {
-        let fits = self.spare.iter().position(|spare| spare.capacity() >= len);
+    pub(crate) fn buffer(&mut self, len: usize) -> Vec<f32> {
+        let capacity = |&i: &usize| self.spare[i].capacity();
+        let fits = (0..self.spare.len()).filter(|i| capacity(i) >= len).min_by_key(capacity);
         let mut buffer = fits.map(|i| self.spare.swap_remove(i)).unwrap_or_default();
         buffer.resize(len, 0.0);
         buffer
@@ -139,7 +140,7 @@ impl Network {
                 pool::subsample_backward(threads, &window, x, weight, dy, &mut dx, dweight, dbias);
             }
             Op::BatchNorm(_) => {
-                let Kept::Norm { mean, inv_std } = &self.kept[i] else { unreachable!() };
+                let Kept::Norm { mean, inv_std, .. } = &self.kept[i] else { unreachable!() };
                 let weight = &values[slots[0].clone()];
                 dx.resize(x.len(), 0.0);
                 let (dweight, dbias) = two(dparams, slots[0].clone(), slots[1].clone());

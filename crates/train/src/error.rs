@@ -11,15 +11,40 @@ pub enum TrainError {
     /// The recipe has no meaning for the network.
     #[error("the recipe does not fit: {0}")]
     Recipe(String),
+    /// The place in a run is none that it comes by.
+    #[error("the state of the run does not fit: {0}: begin a new run with its weights (--weights)")]
+    Place(String),
+    /// The run was begun on other data.
+    #[error("found {found}, but the run was begun on {expected}: name the folder that holds them")]
+    OtherData {
+        /// The data that are there.
+        found: String,
+        /// The data of the run.
+        expected: String,
+    },
+    /// Another process trains in the directory of the run.
+    #[error(
+        "{}: found it in use by {owner}, expected a run that nobody trains: wait for the other \
+         process, stop it, or choose another --output",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Which process, as far as it is known.
+        owner: String,
+    },
     /// A batch does not fit the network.
     #[error("the batch does not fit: {0}")]
     Batch(String),
     /// The loss is no number any more.
     #[error(
-        "the loss is no number any more in batch {batch} of epoch {epoch} (learning rate {lr}): \
-         train with a smaller --lr"
+        "{what} is no finite number any more in batch {batch} of epoch {epoch} (learning rate \
+         {lr}): train with a smaller --lr"
     )]
     Diverged {
+        /// The loss, a weight, what the optimizer remembers.
+        what: String,
         /// Counted from 1.
         epoch: u64,
         /// Counted from 1.

@@ -14,6 +14,17 @@ pub fn evaluate(
     pictures: &Loader,
     loss: LossKind,
 ) -> Result<Score, TrainError> {
+    let score = evaluate_until(network, pictures, loss, &mut || false)?;
+    Ok(score.expect("nobody interrupts"))
+}
+
+/// The same, unless it is interrupted: asked after each batch.
+pub(crate) fn evaluate_until(
+    network: &mut dyn Executable,
+    pictures: &Loader,
+    loss: LossKind,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Option<Score>, TrainError> {
     let mut score = Score::default();
     let mut gradient = Vec::new();
     for batch in pictures.epoch(0, 0) {
@@ -28,8 +39,11 @@ pub fn evaluate(
         }
         gradient.resize(logits.data().len(), 0.0);
         score.add(loss.score(logits.data(), &batch.labels, 0.0, &mut gradient));
+        if interrupted() {
+            return Ok(None);
+        }
     }
-    Ok(score)
+    Ok(Some(score))
 }
 
 /// The same over several pieces of each picture, whose probabilities are averaged. `batch` is how

@@ -8,8 +8,10 @@
 
 mod backward;
 mod checkpoint;
+mod data;
 mod error;
 mod evaluate;
+mod lock;
 mod loss;
 mod network;
 mod optimizer;
@@ -18,8 +20,10 @@ mod schedule;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Model, RunDir};
+pub use data::{Data, Part};
 pub use error::TrainError;
 pub use evaluate::{evaluate, evaluate_crops};
+pub use lock::Lock;
 pub use loss::{Loss, LossKind, Score};
 pub use network::dropout_stays;
 pub use optimizer::Optimizer;

@@ -31,10 +31,12 @@ pub(crate) struct Network {
 /// What a gradient needs besides the values.
 pub(crate) enum Kept {
     Nothing,
-    /// Batch normalisation: mean and 1/√(variance + ε) of the batch.
+    /// Batch normalisation: mean and 1/√(variance + ε) of the batch; its variance goes into the
+    /// running one.
     Norm {
         mean: Vec<f32>,
         inv_std: Vec<f32>,
+        variance: Vec<f32>,
     },
     /// Dropout: which values stayed.
     Mask(Vec<bool>),
@@ -57,7 +59,8 @@ impl Network {
             let channels = node.shape.channels();
             match node.op {
                 Op::BatchNorm(_) => {
-                    Kept::Norm { mean: vec![0.0; channels], inv_std: vec![0.0; channels] }
+                    let [mean, inv_std, variance] = [(); 3].map(|()| vec![0.0; channels]);
+                    Kept::Norm { mean, inv_std, variance }
                 }
                 Op::Dropout(_) => Kept::Mask(vec![true; batch * node.shape.volume()]),
                 Op::Input(_)
@@ -148,11 +151,12 @@ impl Network {
                 pool::subsample_forward(threads, &window, x, weight, &params.values()[bias], y);
             }
             Op::BatchNorm(op) => {
-                let Kept::Norm { mean, inv_std } = &mut self.kept[i] else { unreachable!() };
+                let Kept::Norm { mean, inv_std, variance } = &mut self.kept[i] else {
+                    unreachable!()
+                };
                 let extents = [batch, node.shape.channels(), node.shape.area()];
                 let [weight, bias, running_mean, running_var] =
                     [0, 1, 2, 3].map(|k| slots[k].clone());
-                let mut variance = vec![0.0; mean.len()];
                 norm::batch_norm_train_forward(
                     threads,
                     extents,
@@ -163,7 +167,7 @@ impl Network {
                     y,
                     mean,
                     inv_std,
-                    &mut variance,
+                    variance,
                 );
                 let momentum = op.momentum;
                 let blend = |running: &mut [f32], now: &[f32]| {
@@ -172,7 +176,7 @@ impl Network {
                     }
                 };
                 blend(&mut params.values_mut()[running_mean], mean);
-                blend(&mut params.values_mut()[running_var], &variance);
+                blend(&mut params.values_mut()[running_var], variance);
             }
             Op::Lrn(op) => {
                 let extents = [batch, node.shape.channels(), node.shape.area()];

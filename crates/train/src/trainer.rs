@@ -8,8 +8,9 @@ use striate_tensor::Rng;
 
 use crate::backward::Gradients;
 use crate::checkpoint::{Checkpoint, RunDir};
+use crate::evaluate::evaluate_until;
 use crate::network::Network;
-use crate::{Recipe, Score, TrainError, evaluate};
+use crate::{Recipe, Score, TrainError};
 
 /// Trains one network by one recipe.
 pub struct Trainer {
@@ -40,12 +41,13 @@ pub struct Place {
     pub best: Option<Best>,
 }
 
-/// The epoch with the highest top-1 on the test set, the first of equals.
+/// The epoch with the highest top-1 on the test set, the first of equals; without a test set on the
+/// training pictures as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Counted from 1.
     pub epoch: u64,
-    /// Share of the test pictures.
+    /// Share of the pictures.
     pub top1: f64,
 }
 
@@ -87,7 +89,7 @@ pub trait Observer {
     fn step(&mut self, _place: &Place, _batches: u64, _step: &StepReport) {}
     /// After each epoch, when it is written down.
     fn epoch(&mut self, _report: &EpochReport) {}
-    /// Asked after each step: whether to write a checkpoint and stop.
+    /// Asked after each step and each batch that is tested: whether to write a checkpoint and stop.
     fn interrupted(&mut self) -> bool {
         false
     }
@@ -95,10 +97,47 @@ pub trait Observer {
 
 impl Observer for () {}
 
+/// The most steps of a run: the schedule counts them in f64.
+const MOST_STEPS: u64 = 1 << 53;
+
+impl Place {
+    /// Refuses what no run of so many epochs comes by, whatever its data.
+    pub(crate) fn check(&self, epochs: u64) -> Result<(), TrainError> {
+        let Place { epoch, batch, step, score, seconds, best } = self;
+        let Score { loss, top1, top5, seen } = *score;
+        let wrong = |what: String| Err(TrainError::Place(what));
+        if *epoch > epochs || *batch > *step || *step > MOST_STEPS {
+            return wrong(format!(
+                "found {step} steps, {epoch} epochs and {batch} batches, expected at most {epochs} \
+                 epochs"
+            ));
+        }
+        if !loss.is_finite() || top1 > top5 || top5 > seen {
+            return wrong(format!(
+                "found {top1} and {top5} of {seen} pictures right and a loss of {loss}"
+            ));
+        }
+        if !(seconds.is_finite() && *seconds >= 0.0) {
+            return wrong(format!("found {seconds} seconds, expected a finite number from 0"));
+        }
+        match best {
+            None if *epoch == 0 => Ok(()),
+            Some(best) if best.is_of(*epoch) => Ok(()),
+            Some(_) | None => wrong(format!("found {best:?} as the best of {epoch} epochs")),
+        }
+    }
+}
+
+impl Best {
+    fn is_of(&self, epochs: u64) -> bool {
+        (1..=epochs).contains(&self.epoch) && (0.0..=1.0).contains(&self.top1)
+    }
+}
+
 /// How [`Trainer::fit`] ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
-    /// All epochs are done; the last one's report, if any was run now.
+    /// All epochs are done; the last one's report, from the log if nothing was left to do.
     Finished(Option<EpochReport>),
     /// The observer asked to stop; the checkpoint is written.
     Interrupted,
@@ -142,6 +181,7 @@ impl Trainer {
         threads: usize,
     ) -> Result<Trainer, TrainError> {
         check(graph, &params, &recipe)?;
+        place.check(recipe.epochs)?;
         let trained = params.trained().len();
         if memory.len() != recipe.optimizer.memory().len()
             || memory.iter().any(|m| m.len() != trained)
@@ -211,7 +251,7 @@ impl Trainer {
                 None => continue,
             };
             let y = network.value(output.node);
-            let mut gradient = vec![0.0; y.len()];
+            let mut gradient = self.gradients.buffer(y.len());
             let kind = self.recipe.loss.kind;
             let head = kind.score(y, &batch.labels, weight, &mut gradient);
             if i == 0 {
@@ -223,7 +263,8 @@ impl Trainer {
         }
         if !score.loss.is_finite() {
             let Place { epoch, batch, .. } = self.place;
-            return Err(TrainError::Diverged { epoch: epoch + 1, batch: batch + 1, lr });
+            let what = String::from("the loss");
+            return Err(TrainError::Diverged { what, epoch: epoch + 1, batch: batch + 1, lr });
         }
         network.backward(params, outputs, &mut self.gradients, &mut self.dparams);
         self.place.step += 1;
@@ -239,11 +280,12 @@ impl Trainer {
     }
 
     /// Trains to the end of the recipe, from wherever it is. With a `run` directory the log is
-    /// written there, and a checkpoint after each epoch and when interrupted.
+    /// written there, and a checkpoint before the first step, now and then, after each epoch and
+    /// when interrupted.
     ///
     /// # Errors
-    /// [`TrainError`] if data cannot be read, the loss is no number any more, or a checkpoint cannot
-    /// be written; the last good checkpoint stays.
+    /// [`TrainError`] if data cannot be read, a number is not finite any more, a checkpoint cannot
+    /// be written or the run is nowhere in these data; the last good checkpoint stays.
     pub fn fit(
         &mut self,
         train: &Loader,
@@ -255,24 +297,40 @@ impl Trainer {
         if batches == 0 {
             return Err(TrainError::Recipe(String::from("there is no picture to train on")));
         }
-        let mut last = None;
+        self.check_place(train)?;
+        if self.place.step == 0 {
+            self.save(run)?;
+        }
+        let mut saved = Instant::now();
+        let mut last = run.and_then(RunDir::last);
         while self.place.epoch < self.recipe.epochs {
             let (epoch, from) = (self.place.epoch, self.place.batch as usize);
-            let mut lr = self.recipe.schedule.lr(self.place.step, batches, self.recipe.epochs);
             for batch in train.epoch(epoch, from) {
                 let started = Instant::now();
-                lr = self.recipe.schedule.lr(self.place.step, batches, self.recipe.epochs);
+                let lr = self.rate(self.place.step, batches);
                 let report = self.step(&batch?, lr)?;
                 self.place.batch += 1;
                 self.place.score.add(report.score);
                 self.place.seconds += started.elapsed().as_secs_f64();
                 watch.step(&self.place, batches, &report);
                 if watch.interrupted() {
-                    run.map_or(Ok(()), |run| run.save(self))?;
-                    return Ok(Outcome::Interrupted);
+                    return self.save(run).map(|()| Outcome::Interrupted);
+                }
+                if run.is_some_and(|run| run.is_due(self.place.step, saved.elapsed())) {
+                    self.save(run)?;
+                    saved = Instant::now();
                 }
             }
-            let report = self.end_epoch(lr, test)?;
+            let lr = self.rate(self.place.step - 1, batches);
+            self.check_finite(lr)?;
+            let mut tested = None;
+            if let Some(test) = test {
+                tested = self.test(test, &mut || watch.interrupted())?;
+                if tested.is_none() {
+                    return self.save(run).map(|()| Outcome::Interrupted);
+                }
+            }
+            let report = self.end_epoch(lr, tested);
             if let Some(run) = run {
                 run.log(&report)?;
                 if self.place.best.is_some_and(|best| best.epoch == report.epoch) {
@@ -286,9 +344,54 @@ impl Trainer {
         Ok(Outcome::Finished(last))
     }
 
-    /// Tests the network and begins the next epoch.
-    fn end_epoch(&mut self, lr: f32, test: Option<&Loader>) -> Result<EpochReport, TrainError> {
-        let tested = test.map(|test| self.test(test)).transpose()?;
+    /// The learning rate of a step.
+    fn rate(&self, step: u64, batches: u64) -> f32 {
+        self.recipe.schedule.lr(step, batches, self.recipe.epochs)
+    }
+
+    /// Refuses a place that training on these pictures does not come by.
+    fn check_place(&self, train: &Loader) -> Result<(), TrainError> {
+        let (batches, pictures) = (train.batches() as u64, train.dataset().len() as u64);
+        let Place { epoch, batch, step, score, .. } = &self.place;
+        let expected = epoch.checked_mul(batches).and_then(|before| before.checked_add(*batch));
+        if *batch > batches || expected != Some(*step) {
+            return Err(TrainError::Place(format!(
+                "found {step} steps, {epoch} epochs and {batch} batches, expected epochs of \
+                 {batches} batches"
+            )));
+        }
+        if score.seen > pictures {
+            let seen = score.seen;
+            return Err(TrainError::Place(format!(
+                "found {seen} pictures seen in an epoch, expected at most {pictures}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses numbers with which training cannot go on: they must never take the place of a good
+    /// checkpoint.
+    fn check_finite(&self, lr: f32) -> Result<(), TrainError> {
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let weight = self.params.iter().find(|(_, values)| !finite(values));
+        let what = match weight {
+            Some((param, _)) => format!("the weight `{}`", param.name),
+            None if self.memory.iter().all(|memory| finite(memory)) => return Ok(()),
+            None => String::from("what the optimizer remembers"),
+        };
+        let Place { epoch, batch, .. } = self.place;
+        Err(TrainError::Diverged { what, epoch: epoch + 1, batch, lr })
+    }
+
+    /// Writes the checkpoint of a run, if there is a run.
+    fn save(&self, run: Option<&RunDir>) -> Result<(), TrainError> {
+        let Some(run) = run else { return Ok(()) };
+        self.check_finite(self.recipe.schedule.lr)?;
+        run.save(self)
+    }
+
+    /// Writes down how an epoch went and begins the next.
+    fn end_epoch(&mut self, lr: f32, tested: Option<Score>) -> EpochReport {
         let Place { epoch, score, seconds, best, .. } = self.place.clone();
         let epoch = epoch + 1;
         let top1 = tested.map_or(score.top1(), |tested| tested.top1());
@@ -297,7 +400,7 @@ impl Trainer {
             Some(_) | None => Best { epoch, top1 },
         };
         self.place = Place { epoch, step: self.place.step, best: Some(best), ..Place::default() };
-        Ok(EpochReport {
+        EpochReport {
             epoch,
             lr,
             train_loss: score.mean_loss(),
@@ -307,13 +410,18 @@ impl Trainer {
             val_top5: tested.map(|tested| tested.top5()),
             images_per_s: score.seen as f64 / seconds.max(1e-9),
             seconds,
-        })
+        }
     }
 
-    /// How the network as it is now tells the pictures of a test set apart.
-    fn test(&self, test: &Loader) -> Result<Score, TrainError> {
+    /// How the network as it is now tells the pictures of a test set apart; nothing if it is
+    /// interrupted.
+    fn test(
+        &self,
+        test: &Loader,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Score>, TrainError> {
         let options = Options {
-            batch: self.recipe.batch,
+            batch: test.batch(),
             threads: self.network.threads.count(),
             ..Options::default()
         };
@@ -329,7 +437,7 @@ impl Trainer {
             }
         }
         let mut network = Native::default().compile(&inference, &params, &options)?;
-        evaluate(network.as_mut(), test, self.recipe.loss.kind)
+        evaluate_until(network.as_mut(), test, self.recipe.loss.kind, interrupted)
     }
 
     fn check_batch(&self, batch: &Batch) -> Result<(), TrainError> {
@@ -363,23 +471,8 @@ fn check(graph: &Graph, params: &Params, recipe: &Recipe) -> Result<(), TrainErr
     if **params.layout() != graph.layout() {
         return fail(String::from("the parameters are of another network"));
     }
-    if recipe.batch == 0 {
-        return fail(String::from("a batch must have at least one picture"));
-    }
-    let lr = recipe.schedule.lr;
-    if !(lr.is_finite() && lr > 0.0) {
-        return fail(format!("the learning rate must be positive, found {lr}"));
-    }
-    if !(recipe.decay.is_finite() && recipe.decay >= 0.0) {
-        return fail(format!("the weight decay must not be negative, found {}", recipe.decay));
-    }
-    if graph.smallest_wins() != recipe.loss.kind.smallest_wins() {
-        return fail(format!(
-            "the loss {:?} does not fit a network that ends in {}",
-            recipe.loss.kind,
-            if graph.smallest_wins() { "distances" } else { "scores" }
-        ));
-    }
+    recipe.check()?;
+    recipe.check_for(graph)?;
     // Every value is kept, and its gradient beside it. Asked for at once and given back, so that
     // what cannot be had is an error here.
     let volume: usize = graph.nodes().iter().map(|node| node.shape.volume()).sum();

@@ -4,7 +4,7 @@ use striate_graph::op::Lrn;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value};
 
 use crate::papers::{KRIZHEVSKY_2012, KRIZHEVSKY_2014};
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// §3.3: k = 2, n = 5, α = 10⁻⁴, β = 0.75.
 const LRN_PAPER: Lrn = Lrn { size: 5, alpha: 1e-4, divided: false, beta: 0.75, k: 2.0 };
@@ -68,6 +68,7 @@ const ALEXNET: Architecture = Architecture {
     input: [3, 227, 227],
     net: alexnet,
     init: Init::Gaussian { deviation: 0.01, ones: &["conv2", "conv4", "conv5", "fc6", "fc7"] },
+    training: Training::AlexNet,
     naming: Naming::NODES,
     preparation: || InputSpec::caffe(Resize::Exact([256, 256]), 227, [104.007, 116.669, 122.679]),
     totals: Totals { params: 60_965_224, macs: 724_406_816 },

@@ -23,6 +23,8 @@ pub struct Architecture {
     pub net: fn(&Config) -> Result<Graph, GraphError>,
     /// How its weights are drawn before training.
     pub init: Init,
+    /// How it is trained.
+    pub training: Training,
     /// What its parameters are called in weight files.
     pub naming: Naming,
     /// How pictures are prepared for weights that do not say it themselves.
@@ -118,6 +120,25 @@ impl fmt::Display for DataSet {
             DataSet::ImageNet => "imagenet",
         })
     }
+}
+
+/// Whose way of training suits a network; `train` has a recipe for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Training {
+    /// Digits, as LeNet-5 is usually trained today.
+    Digits,
+    /// LeNet-5 as published: distances to codes.
+    Codes,
+    /// Krizhevsky et al. 2012, §5.
+    AlexNet,
+    /// Simonyan & Zisserman 2014, §3.1.
+    Vgg,
+    /// Szegedy et al. 2014, §6: with auxiliary classifiers `aux1` and `aux2`.
+    GoogLeNet,
+    /// He et al. 2015, §3.4.
+    ResNet,
+    /// He et al. 2015, §4.2: on CIFAR-10.
+    Cifar,
 }
 
 /// A publication.

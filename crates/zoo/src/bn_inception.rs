@@ -3,7 +3,7 @@
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value, concat};
 
 use crate::papers::IOFFE_2015;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// A row of Figure 5: #1×1, #3×3 reduce, #3×3, double #3×3 reduce, double #3×3, pooling.
 type Row = (usize, usize, usize, usize, usize, Pooling);
@@ -84,6 +84,7 @@ pub(crate) const ALL: &[Architecture] = &[
         input: [3, 224, 224],
         net: bn_inception,
         init: Init::Xavier { bias: 0.2 },
+        training: Training::ResNet,
         naming: Naming::rules(&[
             ("conv1", "conv1_7x7_s2"),
             ("conv1.bn", "conv1_7x7_s2_bn"),

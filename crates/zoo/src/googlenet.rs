@@ -4,7 +4,7 @@ use striate_graph::op::Lrn;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value, concat};
 
 use crate::papers::SZEGEDY_2014;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// A row of Table 1: #1×1, #3×3 reduce, #3×3, #5×5 reduce, #5×5, pool proj.
 type Row = [usize; 6];
@@ -161,6 +161,7 @@ const GOOGLENET: Architecture = Architecture {
     input: [3, 224, 224],
     net: googlenet,
     init: Init::Truncated { deviation: 0.01 },
+    training: Training::GoogLeNet,
     naming: TORCHVISION_NAMES,
     // The published weights undo ImageNet's normalisation (`transform_input`): (x − ½) / ½.
     preparation: || InputSpec {

@@ -4,7 +4,7 @@ use striate_graph::{Graph, GraphError, Init, Naming, Value, add_scaled, concat};
 
 use crate::inception_v3::{conv_bn, halve, shrink};
 use crate::papers::SZEGEDY_2016;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// The sum of a module: the joined branches through a 1×1 with bias and without normalisation,
 /// scaled down, added to the input (§3.3).
@@ -176,6 +176,7 @@ const INCEPTION_RESNET: Architecture = Architecture {
     input: [3, 299, 299],
     net: inception_resnet_v1,
     init: Init::Truncated { deviation: 0.1 },
+    training: Training::ResNet,
     naming: Naming::NODES,
     preparation: || crate::inception_v4::preparation(333),
     totals: Totals { params: 0, macs: 0 },

@@ -4,7 +4,7 @@
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Size, Value, concat};
 
 use crate::papers::SZEGEDY_2015;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// Convolution without bias, batch normalisation with ε = 10⁻³, ReLU. Inception v4 and
 /// Inception-ResNet use it as well.
@@ -142,6 +142,7 @@ pub(crate) const ALL: &[Architecture] = &[
         input: [3, 299, 299],
         net: inception_v3,
         init: Init::Truncated { deviation: 0.1 },
+        training: Training::ResNet,
         naming: Naming::rules(&[
             ("conv*", "Conv2d_*"),
             ("aux.*", "AuxLogits.*"),

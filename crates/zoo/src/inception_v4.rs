@@ -4,7 +4,7 @@ use striate_graph::{Filter, Graph, GraphError, Init, InputSpec, Naming, Value, c
 
 use crate::inception_v3::{conv_bn, halve, shrink};
 use crate::papers::SZEGEDY_2016;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// Figure 3: 299×299 to 35×35.
 fn stem(x: Value) -> Value {
@@ -142,6 +142,7 @@ pub(crate) const ALL: &[Architecture] = &[
         input: [3, 299, 299],
         net: inception_v4,
         init: Init::Truncated { deviation: 0.1 },
+        training: Training::ResNet,
         naming: TIMM_NAMES,
         preparation: || preparation(341),
         totals: Totals { params: 42_679_816, macs: 12_253_974_624 },

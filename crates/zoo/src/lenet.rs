@@ -5,7 +5,7 @@ use striate_graph::op::Tanh;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming};
 
 use crate::papers::{LECUN_1990, LECUN_1998};
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// Table I: a row an S2 map, a column a C3 map.
 const C3: [&str; 6] = [
@@ -67,8 +67,8 @@ fn lenet1(config: &Config) -> Result<Graph, GraphError> {
 fn codes(classes: usize) -> Vec<Vec<bool>> {
     let bits = |bitmap: &[&str; 12]| bitmap.concat().chars().map(|c| c == '#').collect();
     let digits = DIGITS.iter().map(bits);
-    // A class beyond the digits has no bitmap: an empty code, which `Rbf` refuses.
-    digits.chain(std::iter::repeat(Vec::new())).take(classes).collect()
+    // A class beyond the digits has no bitmap: an empty code, which `Rbf` refuses. One is enough.
+    digits.chain([Vec::new()]).take(classes).collect()
 }
 
 /// Stylised digits of 7×12, as Figure 3 shows them; the paper prints the figure alone, so these are
@@ -97,6 +97,7 @@ const LENET: Architecture = Architecture {
     input: [1, 32, 32],
     net: lenet5,
     init: Init::LeCun,
+    training: Training::Digits,
     naming: Naming::NODES,
     // Background −0.1 and ink 1.175, so that mean and variance are about 0 and 1 (§II.B).
     preparation: || InputSpec::digits(2, 0.1 / 1.275, 1.0 / 1.275),
@@ -118,7 +119,7 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 61_706, macs: 416_520 }, ..LENET
     },
     Architecture {
-        name: "lenet5_1998", net: lenet5_1998,
+        name: "lenet5_1998", net: lenet5_1998, training: Training::Codes,
         note: "trained pooling, C3 of Table I, scaled tanh, RBF output",
         totals: Totals { params: 60_000, macs: 326_520 }, ..LENET
     },
@@ -161,7 +162,10 @@ mod tests {
     #[test]
     fn there_is_no_bitmap_for_an_eleventh_class() {
         let entry = crate::find("lenet5_1998").unwrap();
-        let error = entry.build(&Config { classes: 11, ..entry.config() }).unwrap_err();
-        assert_eq!(error.to_string(), "output: a code of 0 values for 84 inputs");
+        for classes in [11, usize::MAX] {
+            let error = entry.build(&Config { classes, ..entry.config() }).unwrap_err();
+            let expected = "output: found more classes than the 10 that have codes: choose";
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
     }
 }

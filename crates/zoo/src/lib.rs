@@ -32,7 +32,8 @@ mod vgg;
 mod zfnet;
 
 pub use architecture::{
-    Architecture, Config, DataSet, Edition, Paper, Pretrained, Totals, UnknownArchitecture,
+    Architecture, Config, DataSet, Edition, Paper, Pretrained, Totals, Training,
+    UnknownArchitecture,
 };
 
 use striate_graph::Graph;

@@ -3,7 +3,7 @@
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value};
 
 use crate::papers::LIN_2013;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// §3.1: a convolution followed by two 1×1 convolutions, each with ReLU ("cccp", cascaded
 /// cross-channel parametric pooling). A row is (name, maps).
@@ -51,6 +51,7 @@ const NIN: Architecture = Architecture {
     input: [3, 32, 32],
     net: nin_cifar10,
     init: Init::Gaussian { deviation: 0.05, ones: &[] },
+    training: Training::Cifar,
     naming: Naming::NODES,
     preparation: crate::resnet_cifar::preparation,
     totals: Totals { params: 0, macs: 0 },
@@ -66,6 +67,7 @@ pub(crate) const ALL: &[Architecture] = &[
     Architecture {
         name: "nin_imagenet", edition: Edition::Caffe, note: "the ImageNet network of the model zoo",
         net: nin_imagenet, data: DataSet::ImageNet, input: [3, 224, 224],
+        training: Training::Vgg,
         preparation: || InputSpec::caffe(Resize::Exact([256, 256]), 224, [104.0, 117.0, 123.0]),
         totals: Totals { params: 7_595_176, macs: 1_100_188_800 }, ..NIN
     },

@@ -5,7 +5,7 @@ use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Value, add};
 
 use crate::papers::HE_2016;
 use crate::resnet_cifar::option_a;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 fn norm_relu<'g>(x: Value<'g>, label: &str) -> Value<'g> {
     x.at(label).batch_norm().relu()
@@ -102,6 +102,7 @@ const CIFAR: Architecture = Architecture {
     input: [3, 32, 32],
     net: |c| cifar_bottleneck(c, 164),
     init: Init::KaimingFanOut,
+    training: Training::Cifar,
     naming: Naming::NODES,
     preparation: crate::resnet_cifar::preparation,
     totals: Totals { params: 0, macs: 0 },
@@ -113,6 +114,7 @@ const IMAGENET: Architecture = Architecture {
     note: "fb.resnet.torch: stride in the 3×3",
     data: DataSet::ImageNet,
     input: [3, 224, 224],
+    training: Training::ResNet,
     preparation: || InputSpec::imagenet(256, 224),
     ..CIFAR
 };

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Value, add};
 
 use crate::papers::HE_2015;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// Input, width, stride.
 type Block = fn(Value, usize, usize) -> Value;
@@ -93,6 +93,7 @@ const RESNET: Architecture = Architecture {
     input: [3, 224, 224],
     net: |c| resnet(c, RESNET18),
     init: Init::KaimingFanOut,
+    training: Training::ResNet,
     naming: NAMES,
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },

@@ -4,7 +4,7 @@ use striate_graph::{ChannelOrder, Graph, GraphError, Init, InputSpec, Resize, Va
 
 use crate::papers::HE_2015;
 use crate::resnet::{NAMES, conv_bn};
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// What a shortcut is (§3.3): input, maps, stride.
 type Shortcut = fn(Value, usize, usize) -> Value;
@@ -66,6 +66,7 @@ const CIFAR: Architecture = Architecture {
     input: [3, 32, 32],
     net: |c| resnet_cifar(c, 20, option_a),
     init: Init::KaimingFanOut,
+    training: Training::Cifar,
     naming: NAMES,
     preparation,
     totals: Totals { params: 0, macs: 0 },

@@ -3,7 +3,7 @@
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value, concat};
 
 use crate::papers::IANDOLA_2016;
-use crate::{Architecture, Config, DataSet, Edition, Pretrained, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Pretrained, Totals, Training};
 
 /// Figure 1: squeeze to `s` maps by 1×1, expand to `e` by 1×1 and `e` by 3×3.
 fn fire(x: Value, (s, e): (usize, usize)) -> Value {
@@ -46,6 +46,7 @@ const SQUEEZENET: Architecture = Architecture {
     input: [3, 224, 224],
     net: |c| squeezenet(c, (7, 96), [4, 8]),
     init: Init::KaimingFanIn,
+    training: Training::ResNet,
     naming: Naming::NODES,
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },

@@ -4,7 +4,7 @@ use striate_graph::op::Lrn;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value};
 
 use crate::papers::SIMONYAN_2014;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// A column of Table 1: (kernel, maps) of the convolutions in each of the five stages.
 type Column = [&'static [(usize, usize)]; 5];
@@ -81,6 +81,7 @@ const VGG: Architecture = Architecture {
     input: [3, 224, 224],
     net: |c| vgg(c, &D, relu),
     init: Init::KaimingFanOut,
+    training: Training::Vgg,
     naming: Naming { rules: &[], sequences: &[("conv1_1", "features"), ("fc6", "classifier")] },
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },

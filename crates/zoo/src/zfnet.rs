@@ -4,7 +4,7 @@ use striate_graph::op::Lrn;
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming};
 
 use crate::papers::ZEILER_2013;
-use crate::{Architecture, Config, DataSet, Edition, Totals};
+use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
 /// The paper gives no constants for its contrast normalisation; these are AlexNet's, α divided.
 const LRN: Lrn = Lrn { size: 5, alpha: 1e-4, divided: true, beta: 0.75, k: 2.0 };
@@ -37,6 +37,7 @@ const ZFNET: Architecture = Architecture {
     input: [3, 224, 224],
     net: |c| zfnet(c, [384, 384, 256]),
     init: Init::Gaussian { deviation: 0.01, ones: &[] },
+    training: Training::AlexNet,
     naming: Naming::NODES,
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 62_357_608, macs: 1_168_032_896 },

@@ -25,6 +25,12 @@ impl Rbf {
         if self.codes.is_empty() {
             return Err(Reason::Attribute(String::from("there are no codes")));
         }
+        if let Some(classes) = self.codes.iter().position(Vec::is_empty) {
+            return Err(Reason::Attribute(format!(
+                "found more classes than the {classes} that have codes: choose at most {classes} \
+                 classes, or a network that learns its output"
+            )));
+        }
         if let Some(code) = self.codes.iter().find(|code| code.len() != length) {
             let found = format!("a code of {} values for {length} inputs", code.len());
             return Err(Reason::Attribute(found));
