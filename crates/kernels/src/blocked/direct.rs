@@ -152,7 +152,7 @@ impl Direct {
         let size = if flat { [1, height * width] } else { [height, width] };
         let strip = self.strip(threads);
         let row_cut = if flat { 1 } else { strip.makes };
-        let parts = self.conv.batch * height.div_ceil(row_cut);
+        let parts = self.conv.batch * size[0].div_ceil(row_cut);
         let own = if self.is_deep() || parts < threads {
             let wanted = (4 * threads).div_ceil(parts).max(1);
             blocks.div_ceil(wanted).next_multiple_of(2)

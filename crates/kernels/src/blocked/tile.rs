@@ -108,6 +108,9 @@ impl<'a> Finish<'a> {
 
 impl Sink<'_> {
     /// Finishes the sums of a tile and stores them.
+    ///
+    /// Each loop is short enough to be unrolled whole: else the sums would not stay in registers,
+    /// here and, worse, while they are summed up.
     #[inline(always)]
     pub(crate) fn store<S: Simd, const P: usize, const J: usize>(
         &mut self,
@@ -115,19 +118,45 @@ impl Sink<'_> {
         finish: &Finish<'_>,
         mut sums: [[S::V; J]; P],
     ) {
-        for j in 0..J {
+        if finish.factor != 1.0 {
+            let factor = s.splat(finish.factor);
             for p in 0..P {
-                sums[p][j] = finish.sum(s, sums[p][j], j, p);
+                for j in 0..J {
+                    sums[p][j] = s.mul(factor, sums[p][j]);
+                }
             }
-            if let Some(both) = finish.activation {
-                if let Some(sum) = &mut self.sum {
+        }
+        if let Some(residual) = &finish.residual {
+            for j in 0..J {
+                if j >= residual.blocks {
+                    break;
+                }
+                let from = &residual.value[j * residual.area..];
+                for p in 0..P {
+                    sums[p][j] = s.add(s.load(&from[p * residual.step].0), sums[p][j]);
+                }
+            }
+        }
+        if finish.relu {
+            for p in 0..P {
+                for j in 0..J {
+                    sums[p][j] = s.relu(sums[p][j]);
+                }
+            }
+        }
+        if let Some([scale, shift]) = finish.activation {
+            if let Some(sum) = &mut self.sum {
+                for j in 0..J {
                     let sum = sum.run::<P>(j);
                     for p in 0..P {
                         s.store(sums[p][j], &mut sum[p].0);
                     }
                 }
+            }
+            for j in 0..J {
+                let (scale, shift) = (s.load(&scale[j].0), s.load(&shift[j].0));
                 for p in 0..P {
-                    sums[p][j] = Finish::activated(s, both, sums[p][j], j);
+                    sums[p][j] = s.relu(s.add(s.mul(sums[p][j], scale), shift));
                 }
             }
         }
