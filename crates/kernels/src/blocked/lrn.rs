@@ -25,13 +25,14 @@ pub fn lrn(
     let grid = Grid { matrices: pictures, rows: own, columns: area, height: own, width: PIXELS };
     threads.blocks(y, grid, &mut [(); 0], |corner, y, _| {
         let x = &x[corner.matrix * own * area + corner.column..];
-        isa.run(Strip { lrn, area, x, y });
+        isa.run(Strip { lrn, channels, area, x, y });
     });
 }
 
 /// Some pixels, all blocks of each.
 struct Strip<'a> {
     lrn: &'a Lrn,
+    channels: usize,
     /// Pixels from a block to the next.
     area: usize,
     x: &'a [Pixel],
@@ -43,7 +44,7 @@ impl Kernel for Strip<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Strip { lrn, area, x, mut y } = self;
+        let Strip { lrn, channels, area, x, mut y } = self;
         let (blocks, pixels) = (y.rows(), y.columns());
         let before = lrn.size / 2;
         // What a window reaches lies in the blocks around, but for windows of tens of channels.
@@ -81,6 +82,8 @@ impl Kernel for Strip<'_> {
                 for ((y, x), sum) in y[pixel].0.iter_mut().zip(x).zip(&sum) {
                     *y = x * lrn.power(lrn.k + lrn.alpha * sum);
                 }
+                // What is not a number would spread into the spare lanes.
+                y[pixel].0[LANES.min(channels - block * LANES)..].fill(0.0);
             }
         }
     }

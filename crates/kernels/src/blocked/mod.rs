@@ -12,6 +12,7 @@ mod elementwise;
 mod first;
 #[allow(unsafe_code, reason = "pixels as numbers")]
 mod layout;
+mod linear;
 mod lrn;
 mod points;
 mod pool;
@@ -30,6 +31,7 @@ pub use convolution::{Added, Algorithm, Convolution, Input, Outputs, Tail};
 pub use destination::Destination;
 pub use elementwise::{affine, clear_padding};
 pub use layout::{Pixel, blocks, pack, unpack};
+pub use linear::Linear;
 pub use lrn::lrn;
 pub use pool::{adaptive_average, average, max, subsample};
 pub use probe::multiply_adds;
