@@ -53,9 +53,9 @@ mod tests {
 
     #[test]
     fn only_what_is_alike_is_offered() {
-        let offer = |wanted| offer(wanted, ["chelsea.png", "coffee.png", "README.md"].into_iter());
+        let offer = |wanted| offer(wanted, ["chelsea.png", "rocket.jpg", "README.md"].into_iter());
         assert_eq!(offer("chelse.png"), "; the nearest name is chelsea.png");
-        assert_eq!(offer("Coffee.PNG"), "; the nearest name is coffee.png");
+        assert_eq!(offer("Rockt.JPG"), "; the nearest name is rocket.jpg");
         assert_eq!(offer("xyz"), "");
     }
 }

@@ -135,7 +135,7 @@ impl Convolution {
         let conv = Conv { batch: pictures, ..self.conv };
         let method = match &self.method {
             Method::Direct(direct) => Method::Direct(Direct { conv, ..direct.clone() }),
-            Method::First(first) => Method::First(First { conv, ..first.clone() }),
+            Method::First(_) => Method::First(First { conv }),
             Method::Winograd(winograd) => Method::Winograd(Winograd { conv, ..winograd.clone() }),
         };
         Convolution { conv, method, ..*self }

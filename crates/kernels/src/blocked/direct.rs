@@ -43,9 +43,9 @@ impl Groups {
         let Conv { input: [channels, ..], output: [out, ..], groups, .. } = *conv;
         assert!(channels % groups == 0 && out % groups == 0, "the groups divide the channels");
         let fills = |merged: usize| {
-            groups % merged == 0
-                && (channels / groups * merged) % LANES == 0
-                && (out / groups * merged) % LANES == 0
+            groups.is_multiple_of(merged)
+                && (channels / groups * merged).is_multiple_of(LANES)
+                && (out / groups * merged).is_multiple_of(LANES)
         };
         let merged = (1..groups).find(|&merged| fills(merged)).unwrap_or(groups);
         let count = groups / merged;

@@ -4,6 +4,8 @@
 //! one line of cache. Lanes beyond the last channel are zero, and stay so. A row of C numbers is a
 //! map of one pixel. `docs/performance.md` says why, and how fast that is.
 
+#![allow(clippy::needless_range_loop, reason = "tiles and transforms are arrays of two dimensions")]
+
 mod channels;
 mod convolution;
 mod destination;

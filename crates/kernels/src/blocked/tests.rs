@@ -137,9 +137,9 @@ fn run(
     let mut out = vec![GUARD; batch * all * oh * ow];
     let mut sum = out.clone();
     let mut scratch = vec![GUARD; convolution.scratch_len(threads.count())];
-    let x = match algorithm {
-        Algorithm::FirstLayer => Input::Planes(x),
-        _ => Input::Pixels(&pixels),
+    let x = match algorithm == Algorithm::FirstLayer {
+        true => Input::Planes(x),
+        false => Input::Pixels(&pixels),
     };
     let to = |value| Destination { value, blocks: all, at: 1 };
     let outputs = Outputs { out: to(&mut out), sum: ending.sum.then_some(to(&mut sum)) };
