@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::Batch;
-use striate::exec::{Backend, Native, Options};
+use striate::exec::{Backend, Isa, Native, Options};
 use striate::graph::{Graph, Params};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
-use striate::zoo::Architecture;
+use striate::zoo::{Architecture, Config};
 
 use crate::args::{self, Threads, entry};
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::output::{print, print_json};
 /// How fast a network runs or trains
 #[derive(Args)]
 #[command(after_long_help = "Examples:
-  striate bench resnet50
+  striate bench resnet50 --explain
   striate bench vgg16 --batch 16 --threads 1
   striate bench lenet5 --mode train --batch 64")]
 pub(crate) struct Bench {
@@ -37,6 +37,12 @@ pub(crate) struct Bench {
     /// How long, after warming up; ten runs at least
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
+    /// Instructions to use: avx512, avx2, neon, portable. The best of the machine by default
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+    /// Print each step: algorithm, time, rate, weights, place
+    #[arg(long)]
+    explain: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,29 +62,31 @@ const FEWEST: usize = 10;
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         if !(0.0..=3600.0).contains(&self.seconds) {
-            return Err(Failure::Usage(format!(
-                "found --seconds {}, expected 0 to 3600",
-                self.seconds
-            )));
+            let found = self.seconds;
+            return Err(Failure::Usage(format!("found --seconds {found}, expected 0 to 3600")));
         }
-        let entry = entry(&self.model)?;
-        let (graph, params) = match &self.weights {
-            Some(_) => {
-                let model = args::model(&self.model, self.weights.as_deref())?;
-                (model.graph, model.params)
-            }
-            None => {
-                let graph = zoo_graph(entry, self.mode);
+        let isa = self.isa()?;
+        let (entry, batch, threads) =
+            (entry(&self.model)?, self.batch as usize, self.threads.threads);
+        let model = match &self.weights {
+            None => None,
+            Some(path) => Some(args::model(&self.model, Some(path))?),
+        };
+        let recipe = Recipe { batch, ..Recipe::of(entry.training) };
+        let (graph, params) = match model {
+            Some(model) if self.mode == Mode::Infer => (model.graph, model.params),
+            Some(_) | None => {
+                let heads = self.mode == Mode::Train && !recipe.loss.heads.is_empty();
+                let graph = entry.build(&Config { heads, ..entry.config() })?;
                 let params = Params::init(&graph, &entry.init, &Rng::new(1));
                 (graph, params)
             }
         };
-        let batch = self.batch as usize;
         let images = images(&graph, batch);
-        let (times, logits) = match self.mode {
+        let macs = graph.total().macs as f64 * batch as f64;
+        match self.mode {
             Mode::Infer => {
-                let threads = self.threads.threads;
-                let options = Options { batch, threads, ..Options::default() };
+                let options = Options { batch, threads, isa: Some(isa), ..Options::default() };
                 let mut network = Native::default().compile(&graph, &params, &options)?;
                 drop(params);
                 let mut logits = Vec::new();
@@ -86,19 +94,28 @@ impl Bench {
                     logits = network.run(&images)?.logits().row(0).to_vec();
                     Ok(())
                 })?;
-                (times, logits)
+                if self.explain {
+                    print(&network.explain(&images, times.len().min(50))?)?;
+                }
+                self.report(entry, isa, times, 2.0 * macs, &logits)
             }
             Mode::Train => {
-                let recipe = Recipe { batch, ..Recipe::of(entry.name) };
-                let rate = recipe.schedule.rate(0.0);
-                let mut trainer = Trainer::new(&graph, params, recipe, self.threads.threads)?;
-                let classes = graph.classes() as u32;
-                let labels = (0..self.batch).map(|i| i % classes).collect();
+                let labels = (0..self.batch).map(|i| i % graph.classes() as u32).collect();
                 let batch = Batch { images, labels, index: 0 };
-                (self.time(|| trainer.step(&batch, rate).map(|_| ()).map_err(Failure::from))?, Vec::new())
+                let mut trainer = Trainer::new(&graph, params, recipe, threads)?;
+                // So small a step that weights and times stay what they are.
+                let times = self.time(|| Ok(trainer.step(&batch, 1e-9).map(|_| ())?))?;
+                self.report(entry, isa, times, 6.0 * macs, &[])
             }
-        };
-        self.report(entry, &graph, times, &logits)
+        }
+    }
+
+    fn isa(&self) -> Result<Isa, Failure> {
+        let Some(name) = &self.isa else { return Ok(Isa::best()) };
+        let names: Vec<&str> = Isa::available().map(Isa::name).collect();
+        Isa::named(name).filter(|isa| isa.is_available()).ok_or_else(|| {
+            Failure::Usage(format!("found --isa {name}, expected one of {}", names.join(", ")))
+        })
     }
 
     /// Seconds of each run, sorted.
@@ -119,23 +136,26 @@ impl Bench {
         Ok(times)
     }
 
+    /// Prints the times of runs of so many floating-point operations.
     fn report(
         &self,
         entry: &Architecture,
-        graph: &Graph,
+        isa: Isa,
         times: Vec<f64>,
+        operations: f64,
         logits: &[f32],
     ) -> Result<(), Failure> {
         let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
         let [median, p10, p90] = [0.5, 0.1, 0.9].map(at);
-        let macs = graph.total().macs as f64 * f64::from(self.batch);
-        let passes = if self.mode == Mode::Train { 3.0 } else { 1.0 };
-        let gflops = 2.0 * passes * macs / median / 1e9;
+        let gflops = operations / median / 1e9;
         let images_per_s = f64::from(self.batch) / median;
-        let threads = Options { threads: self.threads.threads, ..Options::default() };
-        let threads = threads.thread_count()?;
+        let options = Options { threads: self.threads.threads, ..Options::default() };
+        let threads = options.thread_count()?;
+        let mode = match self.mode {
+            Mode::Infer => "infer",
+            Mode::Train => "train",
+        };
         let peak = peak_rss();
-        let mode = if self.mode == Mode::Train { "train" } else { "infer" };
         if self.json {
             return print_json(&json!({
                 "model": entry.name,
@@ -143,7 +163,7 @@ impl Bench {
                 "batch": self.batch,
                 "threads": threads,
                 "precision": "f32",
-                "isa": Native::isa(),
+                "isa": isa.name(),
                 "median_ms": median * 1e3,
                 "p10_ms": p10 * 1e3,
                 "p90_ms": p90 * 1e3,
@@ -156,19 +176,41 @@ impl Bench {
             }));
         }
         let first: Vec<String> = logits.iter().take(5).map(f32::to_string).collect();
-        let out = if first.is_empty() { String::new() } else { format!(" out0={}", first.join(",")) };
+        let first =
+            if first.is_empty() { String::new() } else { format!(" out0={}", first.join(",")) };
+        let memory = peak.map_or(String::new(), |b| format!(", {:.0} MB at most", b as f64 / 1e6));
         print(&format!(
-            "{}, {mode}, batch {}, {threads} threads, f32 on {}: {:.1} pictures/s, {gflops:.0} GFLOP/s, \
-             {:.0} MB at most, {} runs\nmedian_ms={:.4} p10_ms={:.4} p90_ms={:.4}{out}",
+            "{}: {mode}, batch {}, {threads} threads, f32, {isa}; {} runs{memory}\n\
+             {images_per_s:.1} images/s, {gflops:.1} GFLOP/s\n\
+             median_ms={:.4} p10_ms={:.4} p90_ms={:.4}{first}",
             entry.name,
             self.batch,
-            Native::isa(),
-            images_per_s,
-            peak.unwrap_or(0) as f64 / 1e6,
             times.len(),
             median * 1e3,
             p10 * 1e3,
             p90 * 1e3,
         ))
     }
+}
+
+/// Pictures of normal numbers.
+fn images(graph: &Graph, batch: usize) -> Tensor {
+    let mut rng = Rng::new(2);
+    let mut images = Tensor::zeros(&graph.input().batched(batch));
+    images.data_mut().iter_mut().for_each(|value| *value = rng.normal());
+    images
+}
+
+/// The most memory the program has had, where the system tells.
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// What the processor calls itself, where the system tells.
+fn cpu() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod diff;
 mod failure;
 mod list;
@@ -43,6 +44,7 @@ enum Verb {
     Run(run::Run),
     Train(Box<train::Train>),
     Val(val::Val),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Run(verb) => verb.run(),
         Verb::Train(verb) => verb.run(cli.quiet),
         Verb::Val(verb) => verb.run(cli.quiet),
+        Verb::Bench(verb) => verb.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

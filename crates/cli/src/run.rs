@@ -73,8 +73,12 @@ impl Run {
             )));
         }
         let keep = self.keep.iter().map(|name| node(&model, name)).collect::<Result<_, _>>()?;
-        let options =
-            Options { batch: BATCH.min(expected[0]), threads: self.threads.threads, keep };
+        let options = Options {
+            batch: BATCH.min(expected[0]),
+            threads: self.threads.threads,
+            keep,
+            ..Options::default()
+        };
         let backend: &dyn Backend = match self.backend {
             Engine::Native => &Native::default(),
             Engine::Interpreter => &Interpreter,

@@ -1,5 +1,6 @@
 use striate_graph::{Graph, Node, NodeId, Output, Param, Params, Shape};
 use striate_kernels::Threads;
+use striate_kernels::blocked::Isa;
 use striate_tensor::Tensor;
 
 use crate::{CompileError, Outputs, RunError};
@@ -33,6 +34,12 @@ pub trait Executable: Send {
 
     /// The most images of a call.
     fn batch(&self) -> usize;
+
+    /// What the steps of a run are and what each takes, as a table; the median of so many runs.
+    ///
+    /// # Errors
+    /// As [`run`](Executable::run).
+    fn explain(&mut self, images: &Tensor, runs: usize) -> Result<String, RunError>;
 }
 
 /// What a network is compiled for.
@@ -44,12 +51,14 @@ pub struct Options {
     pub threads: usize,
     /// Values to look at besides the outputs.
     pub keep: Vec<NodeId>,
+    /// The instructions of the engine for CPUs; none is the best that the machine has.
+    pub isa: Option<Isa>,
 }
 
 impl Default for Options {
     /// One image, all cores, the outputs alone.
     fn default() -> Options {
-        Options { batch: 1, threads: 0, keep: Vec::new() }
+        Options { batch: 1, threads: 0, keep: Vec::new(), isa: None }
     }
 }
 
@@ -74,11 +83,19 @@ impl Options {
         }
     }
 
+    /// Which instructions are meant.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa.unwrap_or_else(Isa::best)
+    }
+
     /// Refuses what has no meaning for a network, before anything is allocated.
     pub(crate) fn check(&self, graph: &Graph) -> Result<(), CompileError> {
         let nodes = graph.nodes().len();
         if self.batch == 0 {
             return Err(CompileError::EmptyBatch);
+        }
+        if let Some(isa) = self.isa.filter(|isa| !isa.is_available()) {
+            return Err(CompileError::Isa { found: isa });
         }
         if graph.outputs().is_empty() {
             return Err(CompileError::NoOutput);

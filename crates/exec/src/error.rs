@@ -1,3 +1,5 @@
+use striate_kernels::blocked::Isa;
+
 /// Why a network cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +33,15 @@ pub enum CompileError {
         found: usize,
         /// The most there may be.
         most: usize,
+    },
+    /// Instructions that this machine does not have.
+    #[error(
+        "this machine has no {found}, expected one of {}",
+        Isa::available().map(Isa::name).collect::<Vec<_>>().join(", ")
+    )]
+    Isa {
+        /// What was asked for.
+        found: Isa,
     },
     /// More memory than a plan may take, or than there is.
     #[error("a batch of {batch} images takes more memory than there is")]

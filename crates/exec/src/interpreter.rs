@@ -118,6 +118,12 @@ impl Executable for Loaded {
         Ok(Outputs::new(named.collect(), Meaning::of(&self.graph)))
     }
 
+    fn explain(&mut self, images: &Tensor, _: usize) -> Result<String, RunError> {
+        self.run(images)?;
+        let names: Vec<&str> = self.graph.nodes().iter().map(|node| node.name.as_str()).collect();
+        Ok(format!("{}\n", names.join("\n")))
+    }
+
     fn batch(&self) -> usize {
         self.batch
     }

@@ -34,3 +34,4 @@ pub use error::{CompileError, RunError};
 pub use interpreter::Interpreter;
 pub use native::{Native, planned_bytes};
 pub use outputs::Outputs;
+pub use striate_kernels::blocked::Isa;

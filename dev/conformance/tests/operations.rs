@@ -2,7 +2,7 @@
 
 use conformance::cases::{self, Case, OPERATIONS, position};
 use conformance::compare::{all, bits, close, close_values, images, params, run};
-use striate_exec::{Backend, Interpreter, Native};
+use striate_exec::{Backend, Interpreter, Native, Outputs};
 use striate_graph::Params;
 use striate_tensor::{Rng, Tensor};
 
@@ -53,9 +53,24 @@ fn check(case: &Case, seed: u64, spoil: impl Fn(&mut Tensor)) {
             |threads| run(&Native::default(), &graph, &params, &images, threads, keep.clone());
         let one = native(1);
         let what = format!("{} with {} values kept", case.name, keep.len());
-        close(&one, &expected, TOLERANCE, &what);
+        if images.data().iter().all(|x| x.is_finite()) {
+            close(&one, &expected, TOLERANCE, &what);
+        } else {
+            as_wild(&one, &expected, &what);
+        }
         for threads in [2, 3] {
             assert_eq!(bits(&one), bits(&native(threads)), "{what} on {threads} threads");
+        }
+    }
+}
+
+/// Demands that what is not finite in `expected` is not in `found`. There may be more of it: the
+/// engine multiplies by zero what a table or small groups leave out, and transforms tiles.
+fn as_wild(found: &Outputs, expected: &Outputs, what: &str) {
+    for (name, value) in found.iter() {
+        let expected = expected.get(name).expect("both have the value").data();
+        for (at, (found, expected)) in value.data().iter().zip(expected).enumerate() {
+            assert!(expected.is_finite() || !found.is_finite(), "{what}: {name} at {at}: {found}");
         }
     }
 }
@@ -70,10 +85,6 @@ fn native_is_the_interpreter() {
 #[test]
 fn what_is_not_finite_stays_so() {
     for (seed, case) in (1..).zip(cases::all()) {
-        // The engine multiplies what a table leaves out by zero, the definition does not read it.
-        if case.name.contains("table") {
-            continue;
-        }
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             check(&case, seed, |images| {
                 let at = images.data().len() / 2;

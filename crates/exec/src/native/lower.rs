@@ -18,7 +18,7 @@ pub(crate) fn lower(graph: &Graph, wanted: &[Output]) -> Program {
             Lowered::Step(action) => {
                 value.push(id);
                 if needed[id.index()] {
-                    steps.push(Step { nodes: vec![id], action, inputs, output: id });
+                    steps.push(Step { nodes: vec![id], action, inputs, outputs: vec![id] });
                 }
             }
         }
@@ -26,12 +26,21 @@ pub(crate) fn lower(graph: &Graph, wanted: &[Output]) -> Program {
     let output = |Output { name, node }: &Output| {
         (name.clone(), value[node.index()], graph.node(*node).shape)
     };
-    Program {
+    let mut program = Program {
         steps,
         outputs: wanted.iter().map(output).collect(),
-        volumes: graph.nodes().iter().map(|node| node.shape.volume()).collect(),
+        extents: graph.nodes().iter().map(|node| node.shape.chw()).collect(),
         input: value[0],
+    };
+    // Pixels of the images, unless only first layers read them.
+    let input = program.input;
+    let reads = |step: &Step| step.inputs.contains(&input) && !program.reads_planes(step);
+    if program.steps.iter().any(reads) || program.outputs.iter().any(|(_, id, _)| *id == input) {
+        let pack =
+            Step { nodes: vec![input], action: Action::Pack, inputs: vec![], outputs: vec![input] };
+        program.steps.insert(0, pack);
     }
+    program
 }
 
 /// Which nodes the wanted values come from.
@@ -58,35 +67,34 @@ enum Lowered {
 fn action(graph: &Graph, node: &Node) -> Lowered {
     let from = node.inputs.first().map_or(node.shape, |&id| graph.node(id).shape);
     let to = node.shape;
-    let (channels, area) = (to.channels(), to.area());
     Lowered::Step(match &node.op {
         Op::Input(_) => return Lowered::Fed,
-        Op::Flatten | Op::Dropout(_) => return Lowered::View,
+        Op::Dropout(_) => return Lowered::View,
         Op::Concat if node.inputs.len() == 1 => return Lowered::View,
+        // A row is a map of one pixel.
+        Op::Flatten if from.area() == 1 => return Lowered::View,
+        Op::Flatten => Action::Flatten,
         Op::Conv2d(op) => Action::Conv(geometry::conv(op, 1, from, to), Tail::default()),
         Op::Linear(op) => {
-            Action::Linear { inputs: from.volume(), outputs: op.out, tail: Tail::default() }
+            Action::Linear { from: from.chw(), outputs: op.out, tail: Tail::default() }
         }
         Op::Pool(op) => match op.kind {
             PoolKind::Max => Action::MaxPool(geometry::pool(op, 1, from, to)),
             PoolKind::Avg { .. } => Action::AvgPool(geometry::pool(op, 1, from, to)),
         },
-        Op::AdaptiveAvgPool(_) => {
-            let ([channels, h, w], [_, out_h, out_w]) = (from.chw(), to.chw());
-            Action::AdaptiveAvgPool { channels, from: [h, w], to: [out_h, out_w] }
-        }
+        Op::AdaptiveAvgPool(_) => Action::AdaptiveAvgPool,
         Op::Subsample(op) => Action::Subsample(geometry::subsample(op, 1, from, to)),
-        Op::BatchNorm(op) => Action::BatchNorm { channels, area, eps: op.eps },
-        Op::Lrn(op) => Action::Lrn { lrn: geometry::lrn(op, channels), channels, area },
-        Op::Rbf(_) => Action::Rbf { inputs: from.volume(), outputs: to.volume() },
+        Op::BatchNorm(op) => Action::BatchNorm { eps: op.eps, relu: false },
+        Op::Lrn(op) => Action::Lrn(geometry::lrn(op, to.channels())),
+        Op::Rbf(_) => Action::Rbf,
         Op::Relu => Action::Relu,
         &Op::Tanh(Tanh { a, s }) => Action::Tanh { a, s },
         Op::Sigmoid => Action::Sigmoid,
-        Op::Softmax => Action::Softmax { channels, area },
+        Op::Softmax => Action::Softmax,
         Op::Add => Action::Add { relu: false },
         &Op::AddScaled(AddScaled { scale }) => Action::AddScaled(scale),
         Op::Concat => Action::Concat,
-        Op::Shortcut(op) => Action::Shortcut(geometry::shortcut(op, 1, from, to)),
+        Op::Shortcut(op) => Action::Shortcut(op.stride),
     })
 }
 
@@ -105,8 +113,9 @@ mod tests {
         })
         .unwrap();
         let program = lower(&graph, graph.outputs());
-        let steps: Vec<_> = program.steps.iter().map(|step| step.nodes[0]).collect();
-        assert_eq!(steps, [graph.find("head").unwrap(), graph.find("fc").unwrap()]);
-        assert_eq!(program.steps[1].inputs, [program.input]);
+        let kinds: Vec<&str> = program.steps.iter().map(|step| step.action.word()).collect();
+        assert_eq!(kinds, ["pack", "adaptive average pool", "flatten", "linear"]);
+        assert_eq!(program.steps[1].nodes, [graph.find("head").unwrap()]);
+        assert_eq!(program.steps[2].inputs, [program.input]);
     }
 }

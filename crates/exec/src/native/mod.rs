@@ -1,27 +1,34 @@
 //! The engine for CPUs: a straight pipe from a graph to a plan.
 //!
 //! ```text
-//! Graph ─ lower ─► Program ─ fold ─► fuse ─► place ─► Plan ─ with weights ─► Executable
-//!                  (steps) (BatchNorm into weights) (ReLU) (memory)
+//! Graph ─ lower ─► Program ─ fold ─► fuse ─► choose ─► place ─► Plan ─ with weights ─► Executable
+//!                  (steps) (BatchNorm) (ReLU, sums) (algorithms) (memory)
 //! ```
 //!
 //! Everything but the weights is known without [`Params`], so a [`Plan`] can be looked at, and its
 //! memory counted, before there are any.
 
+mod choose;
 mod fold;
+mod fuse;
 mod lower;
 mod place;
 mod program;
 mod run;
+mod weights;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use striate_graph::{Graph, NodeId, Params, Shape};
-use striate_kernels::{Conv, Threads, conv};
+use striate_kernels::Threads;
+use striate_kernels::blocked::{Isa, LANES, Pixel};
 
-use self::place::Placement;
-use self::program::{Action, Program};
+use self::choose::Method;
+use self::place::{Placement, pixels};
+use self::program::{Action, Program, Step};
 use crate::backend::{MOST_VALUES, check_params};
 use crate::outputs::Meaning;
 use crate::{Backend, CompileError, Executable, Options};
@@ -29,8 +36,8 @@ use crate::{Backend, CompileError, Executable, Options};
 /// The engine for CPUs. The bits of a result do not depend on the number of threads.
 ///
 /// A compiled network holds one copy of the parameters it needs, folded where batch normalisation
-/// was: it outlives the [`Params`] it was made from, which may be dropped to have the weights in
-/// memory once.
+/// was and in the order in which its kernels read them: it outlives the [`Params`] it was made from,
+/// which may be dropped to have the weights in memory once.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Native;
@@ -48,13 +55,15 @@ impl Backend for Native {
     ) -> Result<Box<dyn Executable>, CompileError> {
         let plan = plan(graph, options)?;
         check_params(graph, params)?;
-        let steps = plan.program.steps.iter();
+        let threads = Threads::new(options.thread_count()?);
+        let weights = weights::weights(graph, params, &plan, &threads)?;
         Ok(Box::new(run::Compiled {
-            weights: steps.map(|step| fold::weights(graph, params, step)).collect(),
-            memory: zeros(plan.floats(), options.batch)?,
-            threads: Threads::new(options.thread_count()?),
+            arena: memory(plan.placement.arena, plan.batch)?,
+            scratch: memory(plan.scratch, plan.batch)?,
+            weights: Arc::new(weights),
+            threads: Arc::new(threads),
             meaning: Meaning::of(graph),
-            plan,
+            plan: Arc::new(plan),
         }))
     }
 }
@@ -65,20 +74,23 @@ impl Backend for Native {
 /// [`CompileError`] if the options have no meaning for the graph or the sizes are too large.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     options.check(graph)?;
-    let threads = options.thread_count()?;
-    let program = fold::fuse(fold::fold(lower::lower(graph, &options.wanted(graph))));
-    let placement = place::place(&program, options.batch);
-    let scratch = scratch(&program, options.batch, threads);
+    let (batch, isa, threads) = (options.batch, options.isa(), options.thread_count()?);
+    let program = fuse::fuse(fold::fold(lower::lower(graph, &options.wanted(graph))));
+    let methods = choose::choose(&program, isa, batch, threads);
+    let placement = place::place(&program, batch);
+    let scratch = methods.iter().map(|method| method.scratch_len(threads)).max().unwrap_or(0);
     let plan = Plan {
         names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
         input: graph.input(),
-        batch: options.batch,
+        isa,
+        batch,
         program,
+        methods,
         placement,
         scratch,
     };
     if plan.floats() > MOST_VALUES {
-        return Err(CompileError::TooLarge { batch: options.batch });
+        return Err(CompileError::TooLarge { batch });
     }
     Ok(plan)
 }
@@ -99,10 +111,13 @@ pub struct Plan {
     /// Of all nodes.
     names: Vec<String>,
     input: Shape,
+    isa: Isa,
     batch: usize,
     program: Program,
+    /// Of each step.
+    methods: Vec<Method>,
     placement: Placement,
-    /// Floats that the kernels scribble on.
+    /// Pixels that the kernels scribble on.
     scratch: usize,
 }
 
@@ -113,8 +128,8 @@ pub struct Placed {
     pub node: NodeId,
     /// From when it is written to after it was last read: 0 is before the first step.
     pub life: Range<usize>,
-    /// Its floats in the arena.
-    pub place: Range<usize>,
+    /// Its pixels in the arena, for each image.
+    pub places: Vec<Range<usize>>,
 }
 
 impl Plan {
@@ -125,54 +140,116 @@ impl Plan {
 
     /// All values. Two that are alive at the same time do not overlap.
     pub fn values(&self) -> Vec<Placed> {
-        let made = self.program.steps.iter().map(|step| step.output);
-        let placed = |node: NodeId| Placed {
-            node,
-            life: self.placement.lives[node.index()].clone(),
-            place: self.placement.places[node.index()].clone(),
+        let made = self.program.steps.iter().flat_map(|step| &step.outputs);
+        let placed = |&node: &NodeId| {
+            let spot = &self.placement.spots[node.index()];
+            let [_, h, w] = self.program.extents(node);
+            let len = pixels(self.program.extents(node));
+            let place = |image: usize| {
+                let start = spot.place.start + (image * spot.blocks + spot.at) * h * w;
+                start..start + len
+            };
+            let life = self.placement.lives[node.index()].clone();
+            Placed { node, life, places: (0..self.batch).map(place).collect() }
         };
-        std::iter::once(self.program.input).chain(made).map(placed).collect()
+        made.map(placed).collect()
     }
 
     fn floats(&self) -> usize {
-        self.placement.arena + self.scratch
+        (self.placement.arena + self.scratch).saturating_mul(LANES)
     }
 
-    /// Where the value of so many images is.
+    /// Where a value of so many images is read, if it lies in no other.
     fn range(&self, id: NodeId, count: usize) -> Range<usize> {
-        let start = self.placement.places[id.index()].start;
-        start..start + count * self.program.volume(id)
+        let start = self.placement.spots[id.index()].place.start;
+        start..start + count * pixels(self.program.extents(id))
+    }
+
+    /// What a value of so many images is written to: itself, or the one it lies in.
+    fn written(&self, id: NodeId, count: usize) -> Range<usize> {
+        let (spot, [_, h, w]) = (&self.placement.spots[id.index()], self.program.extents(id));
+        spot.place.start..spot.place.start + count * spot.blocks * h * w
+    }
+
+    /// A table of the steps with what each took.
+    fn explain(&self, count: usize, times: Vec<Duration>) -> String {
+        let total: f64 = times.iter().map(Duration::as_secs_f64).sum();
+        let mut text = format!(
+            "{:<16} {:>9} {:>6} {:>8} {:>9}  {}\n",
+            "step", "ms", "share", "GFLOP/s", "weights", "nodes"
+        );
+        for ((step, method), time) in self.program.steps.iter().zip(&self.methods).zip(times) {
+            let seconds = time.as_secs_f64();
+            let macs = match &step.action {
+                Action::Conv(conv, _) => {
+                    let [kh, kw] = conv.kernel;
+                    conv.output.iter().product::<usize>() * conv.input[0] / conv.groups * kh * kw
+                }
+                Action::Linear { from, outputs, .. } => from.iter().product::<usize>() * outputs,
+                _ => 0,
+            };
+            let rate = 2e-9 * (macs * count) as f64 / seconds;
+            let rate = if macs == 0 { String::new() } else { format!("{rate:.0}") };
+            let weights = (method.packed_len() * size_of::<Pixel>()) as f64 / 1e6;
+            let weights = if macs == 0 { String::new() } else { format!("{weights:.2} MB") };
+            let _ = writeln!(
+                text,
+                "{:<16} {:>9.4} {:>5.1}% {rate:>8} {weights:>9}  {}",
+                self.what(step, method),
+                seconds * 1e3,
+                100.0 * seconds / total,
+                self.nodes(step),
+            );
+        }
+        let bytes = |pixels: usize| (pixels * size_of::<Pixel>()) as f64 / 1e6;
+        let weights: usize = self.methods.iter().map(Method::packed_len).sum();
+        let _ = writeln!(
+            text,
+            "{:.3} ms in all; {:.1} MB of values, {:.1} MB of scratch, {:.1} MB of weights",
+            total * 1e3,
+            bytes(self.placement.arena),
+            bytes(self.scratch),
+            bytes(weights),
+        );
+        text
+    }
+
+    fn what(&self, step: &Step, method: &Method) -> String {
+        match method {
+            Method::Convolution(conv) => format!("conv {}", conv.algorithm().name()),
+            Method::Linear(_) | Method::Plain => step.action.word().to_owned(),
+        }
+    }
+
+    fn nodes(&self, step: &Step) -> String {
+        let names: Vec<&str> =
+            step.nodes.iter().map(|id| self.names[id.index()].as_str()).collect();
+        names.join(" + ")
+    }
+
+    /// Whether a value was written where its concatenation lies.
+    fn lies_within(&self, id: NodeId, concat: NodeId) -> bool {
+        self.placement.homes[id.index()].is_some_and(|(home, _)| home == concat)
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.program.steps {
-            let nodes: Vec<&str> =
-                step.nodes.iter().map(|id| self.names[id.index()].as_str()).collect();
-            let Range { start, end } = self.placement.places[step.output.index()];
-            writeln!(f, "{:<22} {:<40} {start}..{end}", step.action.word(), nodes.join(" + "))?;
+        for (step, method) in self.program.steps.iter().zip(&self.methods) {
+            let (what, nodes) = (self.what(step, method), self.nodes(step));
+            let Range { start, end } = self.placement.spots[step.outputs[0].index()].place;
+            writeln!(f, "{what:<22} {nodes:<40} {start}..{end}")?;
         }
         let (arena, scratch) = (self.placement.arena, self.scratch);
-        writeln!(f, "{arena} floats of values, {scratch} of scratch")
+        writeln!(f, "{arena} pixels of values, {scratch} of scratch")
     }
 }
 
-/// The most scratch that a step needs.
-#[expect(clippy::wildcard_enum_match_arm, reason = "other kernels need none")]
-fn scratch(program: &Program, batch: usize, threads: usize) -> usize {
-    let needed = program.steps.iter().map(|step| match &step.action {
-        Action::Conv(geometry, _) => conv::scratch(&Conv { batch, ..*geometry }, threads),
-        _ => 0,
-    });
-    needed.max().unwrap_or(0)
-}
-
 /// Memory, if there is so much.
-fn zeros(len: usize, batch: usize) -> Result<Vec<f32>, CompileError> {
+fn memory(len: usize, batch: usize) -> Result<Vec<Pixel>, CompileError> {
     let mut memory = Vec::new();
     memory.try_reserve_exact(len).map_err(|_| CompileError::TooLarge { batch })?;
-    memory.resize(len, 0.0);
+    memory.resize(len, Pixel::ZERO);
     Ok(memory)
 }
 
@@ -201,11 +278,11 @@ mod tests {
     #[test]
     fn steps_take_in_what_alone_reads_them() {
         let expected = [
-            "conv                   conv1 + bn1 + bn1.relu                   64..128",
-            "conv                   conv2 + bn2                              128..192",
-            "add                    bn2.add + bn2.relu                       128..192",
-            "linear                 fc + bn3                                 0..3",
-            "softmax                bn3.softmax                              16..19",
+            "pack                   input                                    0..16",
+            "conv first layer       conv1 + bn1 + bn1.relu                   65..81",
+            "conv direct            conv2 + bn2 + bn2.add + bn2.relu         129..145",
+            "linear                 fc + bn3                                 0..1",
+            "softmax                bn3.softmax                              65..66",
         ];
         let plan = printed(&[]);
         assert_eq!(plan.lines().take(5).collect::<Vec<_>>(), expected, "{plan}");
@@ -214,19 +291,20 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_neither_taken_in_nor_overwritten() {
-        // The sum may not be made in place of bn2, nor take in its ReLU.
+        // What conv1 makes before its normalisation is a value of its own beside the activation.
         let plan = printed(&["conv1", "bn2", "bn2.add"]);
-        let steps: Vec<&str> = plan.lines().take(8).map(|line| line[..63].trim_end()).collect();
+        let steps: Vec<&str> =
+            plan.lines().take(10).map(|line| line.get(..63).unwrap_or(line).trim_end()).collect();
         let expected = [
-            "conv                   conv1",
-            "batch norm             bn1",
-            "relu                   bn1.relu",
-            "conv                   conv2 + bn2",
+            "pack                   input",
+            "conv first layer       conv1 + bn1 + bn1.relu",
+            "conv direct            conv2 + bn2",
             "add                    bn2.add",
             "relu                   bn2.relu",
             "linear                 fc + bn3",
             "softmax                bn3.softmax",
         ];
+        let steps = &steps[..expected.len()];
         assert_eq!(steps, expected);
     }
 

@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use striate_graph::NodeId;
+use striate_kernels::blocked::{LANES, blocks};
 
 use super::program::{Action, Program};
 
-/// Values begin at multiples of so many floats: a line of cache.
-const ALIGNMENT: usize = 16;
+/// Values begin at multiples of so many pixels, and one more: what lies in the same place of two
+/// pages disturbs each other.
+const PAGE: usize = 64;
 
 /// When each value is alive and where it lies, by the node that makes it.
 ///
@@ -16,78 +18,82 @@ const ALIGNMENT: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
     pub(crate) lives: Vec<Range<usize>>,
-    pub(crate) places: Vec<Range<usize>>,
-    /// Floats of the arena.
+    pub(crate) spots: Vec<Spot>,
+    /// The concatenation that a value lies in from the start, and from which block on.
+    pub(crate) homes: Vec<Option<(NodeId, usize)>>,
+    /// Pixels of the arena.
     pub(crate) arena: usize,
+}
+
+/// The place of a value: some blocks of channels of a batch of maps, often all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// Pixels of the whole batch of maps in the arena.
+    pub(crate) place: Range<usize>,
+    /// How many blocks the maps have.
+    pub(crate) blocks: usize,
+    /// The first that is the value's own.
+    pub(crate) at: usize,
 }
 
 /// Gives every value of a batch a place.
 pub(crate) fn place(program: &Program, batch: usize) -> Placement {
-    let homes = homes(program, batch);
+    let homes = homes(program);
     let lives = lives(program, &homes);
-    let size = |i: usize| if lives[i].is_empty() { 0 } else { batch * program.volumes[i] };
     let whole = spans(&lives, &homes);
+    let size = |i: usize| match lives[i].is_empty() {
+        true => 0,
+        false => batch * pixels(program.extents[i]),
+    };
 
     // Largest first, each at the lowest place that is free for as long as it is needed.
     let mut order: Vec<usize> =
         (0..lives.len()).filter(|&i| size(i) > 0 && homes[i].is_none()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(size(i)), i));
-    let mut places = vec![0..0; lives.len()];
+    let mut spots = vec![Spot::default(); lives.len()];
     let mut placed: Vec<usize> = Vec::new();
     for i in order {
         let meets = |other: &&usize| meet(&whole[**other], &whole[i]);
-        let taken = placed.iter().filter(meets).map(|&other| places[other].clone());
-        places[i] = lowest(taken.collect(), size(i));
+        let taken = placed.iter().filter(meets).map(|&other| spots[other].place.clone());
+        let place = lowest(taken.collect(), size(i));
+        spots[i] = Spot { place, blocks: blocks(program.extents[i][0]), at: 0 };
         placed.push(i);
     }
     // A home comes after its guests.
     for i in (0..lives.len()).rev() {
-        if let Some((home, offset)) = homes[i] {
-            let start = places[home.index()].start + offset;
-            places[i] = start..start + size(i);
+        if let Some((home, at)) = homes[i] {
+            let Spot { place, blocks, at: before } = spots[home.index()].clone();
+            spots[i] = Spot { place, blocks, at: before + at };
         }
     }
-    let arena = places.iter().map(|place| place.end).max().unwrap_or(0);
-    Placement { lives, places, arena }
+    let arena = spots.iter().map(|spot| spot.place.end).max().unwrap_or(0);
+    Placement { lives, spots, homes, arena }
 }
 
-/// Which values lie within the one they become, and from where on: an operand that dies in an
-/// elementwise step, and, of a single image, the parts of a concatenation.
-fn homes(program: &Program, batch: usize) -> Vec<Option<(NodeId, usize)>> {
-    let readers = program.readers();
-    let dies = |id: NodeId| readers[id.index()] == 1;
-    let mut homes = vec![None; program.volumes.len()];
-    for step in &program.steps {
-        match step.action {
-            Action::Relu | Action::Add { .. } => {
-                if let Some(id) = step.inputs.iter().find(|id| dies(**id)) {
-                    homes[id.index()] = Some((step.output, 0));
-                }
+/// Pixels of the blocks of a map.
+pub(crate) fn pixels([channels, height, width]: [usize; 3]) -> usize {
+    blocks(channels) * height * width
+}
+
+/// Which values lie within the one they become, and from which block on: the parts of a
+/// concatenation, where they fill their blocks.
+fn homes(program: &Program) -> Vec<Option<(NodeId, usize)>> {
+    let (readers, makers) = (program.readers(), program.makers());
+    let mut homes = vec![None; program.extents.len()];
+    for step in program.steps.iter().filter(|step| step.action == Action::Concat) {
+        let mut channel = 0;
+        for &id in &step.inputs {
+            let fits =
+                makers[id.index()].is_some_and(|maker| program.steps[maker].action.writes_blocks());
+            if fits && readers[id.index()] == 1 {
+                homes[id.index()] = Some((step.outputs[0], channel / LANES));
             }
-            Action::Concat if batch == 1 => {
-                let mut offset = 0;
-                for &id in &step.inputs {
-                    if dies(id) {
-                        homes[id.index()] = Some((step.output, offset));
-                    }
-                    offset += program.volume(id);
-                }
-            }
-            Action::Conv(..)
-            | Action::Linear { .. }
-            | Action::MaxPool(_)
-            | Action::AvgPool(_)
-            | Action::AdaptiveAvgPool { .. }
-            | Action::Subsample(_)
-            | Action::BatchNorm { .. }
-            | Action::Lrn { .. }
-            | Action::Rbf { .. }
-            | Action::Tanh { .. }
-            | Action::Sigmoid
-            | Action::Softmax { .. }
-            | Action::AddScaled(_)
-            | Action::Concat
-            | Action::Shortcut(_) => {}
+            channel += program.extents(id)[0];
+        }
+        // What does not end with a block would write zeros into its neighbour.
+        let whole = step.inputs.iter().all(|&id| program.extents(id)[0].is_multiple_of(LANES));
+        if !whole {
+            step.inputs.iter().for_each(|id| homes[id.index()] = None);
         }
     }
     homes
@@ -96,18 +102,22 @@ fn homes(program: &Program, batch: usize) -> Vec<Option<(NodeId, usize)>> {
 /// From when a value is written to after it was last read; empty for nodes without a value of their
 /// own.
 fn lives(program: &Program, homes: &[Option<(NodeId, usize)>]) -> Vec<Range<usize>> {
-    let mut lives = vec![0..0; program.volumes.len()];
-    lives[program.input.index()] = 0..1;
+    let mut lives = vec![0..0; program.extents.len()];
     for (step, time) in program.steps.iter().zip(1..) {
         for id in &step.inputs {
             // What lies within the result ends when the result begins.
             let within = homes[id.index()].is_some();
             lives[id.index()].end = if within { time } else { time + 1 };
         }
-        lives[step.output.index()] = time..time + 1;
+        step.outputs.iter().for_each(|id| lives[id.index()] = time..time + 1);
     }
     for (_, id, _) in &program.outputs {
         lives[id.index()].end = program.steps.len() + 2;
+    }
+    // The images are not in the arena unless they were packed.
+    let input = program.input.index();
+    if !program.steps.iter().any(|step| step.outputs.contains(&program.input)) {
+        lives[input] = 0..0;
     }
     lives
 }
@@ -135,7 +145,7 @@ fn lowest(mut taken: Vec<Range<usize>>, len: usize) -> Range<usize> {
         if start + len <= place.start {
             break;
         }
-        start = start.max(place.end.next_multiple_of(ALIGNMENT));
+        start = start.max(place.end.next_multiple_of(PAGE) + 1);
     }
     start..start + len
 }
@@ -144,34 +154,37 @@ fn lowest(mut taken: Vec<Range<usize>>, len: usize) -> Range<usize> {
 mod tests {
     use super::super::{Options, plan};
     use super::*;
-    use striate_graph::{Graph, Shape, Value, add, concat};
+    use striate_graph::{Graph, Shape, Value, concat};
 
     #[test]
     fn the_lowest_gap_that_is_large_enough() {
-        let taken = vec![64..100, 0..16, 32..48];
-        assert_eq!(lowest(taken.clone(), 16), 16..32);
-        assert_eq!(lowest(taken.clone(), 17), 112..129);
+        let taken = vec![65..100, 0..16, 32..48];
+        assert_eq!(lowest(taken.clone(), 16), 129..145);
         assert_eq!(lowest(vec![], 5), 0..5);
-        assert_eq!(lowest(vec![16..32, 40..50], 16), 0..16);
+        assert_eq!(lowest(vec![16..32, 140..150], 16), 0..16);
+        assert_eq!(lowest(vec![16..32, 140..150], 60), 65..125);
         assert_eq!(lowest(taken, 0), 0..0);
     }
 
-    /// Floats of the arena for 1×4×4 images, whose every map is a line of cache.
+    /// Pixels of the arena for maps of 4×4.
     fn arena(batch: usize, net: impl for<'g> FnOnce(Value<'g>) -> Value<'g>) -> usize {
-        let graph = Graph::build(Shape::map(1, 4, 4), net).unwrap();
+        let graph = Graph::build(Shape::map(16, 4, 4), net).unwrap();
         plan(&graph, &Options { batch, ..Options::default() }).unwrap().placement.arena
     }
 
     #[test]
     fn places_are_used_again() {
-        // Of a chain two neighbours are alive.
-        assert_eq!(arena(1, |x| x.conv(3, 1).conv(3, 1).conv(3, 1).conv(3, 1)), 2 * 16);
-        // The branch is added onto in place; with the input of the block that makes two.
-        assert_eq!(arena(1, |x| add(x.conv(3, 1), x).relu()), 2 * 16);
-        // The parts are written where the whole lies: 16 of the input, 48 of the result.
-        assert_eq!(arena(1, |x| concat(&[x.conv(1, 1), x.at("b").conv(3, 2).relu()])), 64);
-        // Two images need copies: the input, the parts and the whole are alive in turn.
-        assert_eq!(arena(2, |x| concat(&[x.conv(1, 1), x.at("b").conv(3, 2).relu()])), 192);
+        // Of a chain two neighbours are alive; places are a page and a pixel apart.
+        assert_eq!(arena(1, |x| x.conv(3, 16).conv(3, 16).conv(3, 16).conv(3, 16)), 65 + 16);
+        // The parts are written where the whole lies, of one image or of several.
+        fn parts(x: Value<'_>) -> Value<'_> {
+            concat(&[x.at("a").conv(1, 16), x.at("b").conv(3, 32).relu()]).at("c").conv(1, 16)
+        }
+        for batch in [1, 2_usize] {
+            let whole = batch * 48;
+            let beside = whole.next_multiple_of(64) + 1 + batch * 16;
+            assert_eq!(arena(batch, parts), beside);
+        }
     }
 
     #[test]

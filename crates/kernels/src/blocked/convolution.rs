@@ -95,6 +95,7 @@ pub struct Outputs<'a> {
 #[derive(Clone, Debug)]
 pub struct Convolution {
     isa: Isa,
+    algorithm: Algorithm,
     conv: Conv,
     method: Method,
 }
@@ -127,7 +128,12 @@ impl Convolution {
             Algorithm::Winograd4 => Method::Winograd(Winograd::new(conv, 3, 4)?),
             Algorithm::Winograd2x5 => Method::Winograd(Winograd::new(conv, 5, 2)?),
         };
-        Some(Convolution { isa, conv: *conv, method })
+        Some(Convolution { isa, algorithm, conv: *conv, method })
+    }
+
+    /// How it is computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The same for another number of pictures. The packed weights stay what they are.

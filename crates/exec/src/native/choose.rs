@@ -1,0 +1,90 @@
+//! Which algorithm computes each convolution.
+//!
+//! The cost of each that admits it is estimated in cycles of a 16-lane multiply-add, and the cheapest
+//! taken. The figures are measurements on a processor that starts one such multiply-add a cycle.
+
+use striate_kernels::Conv;
+use striate_kernels::blocked::{Algorithm, Convolution, Isa, LANES, Linear, Pixel};
+
+use super::program::{Action, Program, Step};
+
+/// How a step is computed.
+#[derive(Clone, Debug)]
+pub(crate) enum Method {
+    Convolution(Convolution),
+    Linear(Linear),
+    /// There is but one way.
+    Plain,
+}
+
+impl Method {
+    /// Pixels of its weights.
+    pub(crate) fn packed_len(&self) -> usize {
+        match self {
+            Method::Convolution(conv) => conv.packed_len(),
+            Method::Linear(linear) => linear.packed_len(),
+            Method::Plain => 0,
+        }
+    }
+
+    /// Pixels of scratch.
+    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
+        match self {
+            Method::Convolution(conv) => conv.scratch_len(threads),
+            Method::Linear(_) | Method::Plain => 0,
+        }
+    }
+}
+
+/// Bytes of weights that may stay in the last cache from one run to the next.
+const CACHED: usize = 24 << 20;
+
+/// A way to compute each step.
+pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) -> Vec<Method> {
+    let direct = |step: &Step| match &step.action {
+        Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
+        _ => None,
+    };
+    let weights: usize = program.steps.iter().filter_map(direct).map(|c| c.packed_len()).sum();
+    let cold = weights * size_of::<Pixel>() > CACHED;
+    let method = |step: &Step| match &step.action {
+        Action::Conv(conv, _) => {
+            let conv = Conv { batch, ..*conv };
+            let planes = program.reads_planes(step);
+            let fits = |algorithm: &Algorithm| planes == (*algorithm == Algorithm::FirstLayer);
+            let ways = Algorithm::ALL.into_iter().filter(fits);
+            let ways = ways.filter_map(|algorithm| Convolution::new(isa, algorithm, &conv));
+            let cost = |way: &Convolution| cycles(way, &conv, threads, cold);
+            let best = ways.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+            best.map_or(Method::Plain, Method::Convolution)
+        }
+        &Action::Linear { from, outputs, .. } => Method::Linear(Linear::new(isa, from, outputs)),
+        _ => Method::Plain,
+    };
+    program.steps.iter().map(method).collect()
+}
+
+/// What a convolution takes, in cycles.
+pub(crate) fn cycles(way: &Convolution, conv: &Conv, threads: usize, cold: bool) -> f64 {
+    let Conv { batch, input: [channels, ..], output: [out, h, w], kernel: [kh, kw], .. } = *conv;
+    let blocks = |channels: usize| channels.div_ceil(LANES) as f64;
+    let lanes = LANES as f64;
+    let (inputs, outputs) = (blocks(channels), blocks(out));
+    // The multiply-adds of all lanes at a place, for one tap.
+    let products = inputs * lanes * outputs / conv.groups as f64;
+    let transformed = |makes: usize, reads: usize, transform: f64| {
+        let tiles = (batch * h.div_ceil(makes) * w.div_ceil(makes)) as f64;
+        (reads * reads) as f64 * tiles * products / 0.95
+            + tiles * (inputs + outputs) / 2.0 * transform
+    };
+    let compute = match way.algorithm() {
+        Algorithm::Direct => (kh * kw * batch * h * w) as f64 * products / 0.97,
+        Algorithm::FirstLayer => (kh * kw * channels * batch * h * w) as f64 * outputs / 0.9,
+        Algorithm::Winograd2 => transformed(2, 4, 120.0),
+        Algorithm::Winograd4 => transformed(4, 6, 480.0),
+        Algorithm::Winograd2x5 => transformed(2, 6, 400.0),
+    };
+    // Bytes a cycle from memory, or from the last cache.
+    let rate = if cold { 10.0 } else { 40.0 };
+    compute / threads as f64 + (way.packed_len() * size_of::<Pixel>()) as f64 / rate
+}
