@@ -11,7 +11,7 @@ use super::program::{Action, Program, Step};
 /// How a step is computed.
 #[derive(Clone, Debug)]
 pub(crate) enum Method {
-    Convolution(Convolution),
+    Convolution(Box<Convolution>),
     Linear(Linear),
     /// There is but one way.
     Plain,
@@ -40,6 +40,7 @@ impl Method {
 const CACHED: usize = 24 << 20;
 
 /// A way to compute each step.
+#[expect(clippy::wildcard_enum_match_arm, reason = "for all else there is one way")]
 pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) -> Vec<Method> {
     let direct = |step: &Step| match &step.action {
         Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
@@ -56,7 +57,7 @@ pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) 
             let ways = ways.filter_map(|algorithm| Convolution::new(isa, algorithm, &conv));
             let cost = |way: &Convolution| cycles(way, &conv, threads, cold);
             let best = ways.min_by(|a, b| cost(a).total_cmp(&cost(b)));
-            best.map_or(Method::Plain, Method::Convolution)
+            best.map_or(Method::Plain, |way| Method::Convolution(Box::new(way)))
         }
         &Action::Linear { from, outputs, .. } => Method::Linear(Linear::new(isa, from, outputs)),
         _ => Method::Plain,

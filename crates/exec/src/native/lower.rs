@@ -18,7 +18,8 @@ pub(crate) fn lower(graph: &Graph, wanted: &[Output]) -> Program {
             Lowered::Step(action) => {
                 value.push(id);
                 if needed[id.index()] {
-                    steps.push(Step { nodes: vec![id], action, inputs, outputs: vec![id] });
+                    let (nodes, outputs) = (vec![id], vec![id]);
+                    steps.push(Step { nodes, action: *action, inputs, outputs });
                 }
             }
         }
@@ -61,13 +62,13 @@ enum Lowered {
     Fed,
     /// Its value is that of its only input.
     View,
-    Step(Action),
+    Step(Box<Action>),
 }
 
 fn action(graph: &Graph, node: &Node) -> Lowered {
     let from = node.inputs.first().map_or(node.shape, |&id| graph.node(id).shape);
     let to = node.shape;
-    Lowered::Step(match &node.op {
+    Lowered::Step(Box::new(match &node.op {
         Op::Input(_) => return Lowered::Fed,
         Op::Dropout(_) => return Lowered::View,
         Op::Concat if node.inputs.len() == 1 => return Lowered::View,
@@ -95,7 +96,7 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
         &Op::AddScaled(AddScaled { scale }) => Action::AddScaled(scale),
         Op::Concat => Action::Concat,
         Op::Shortcut(op) => Action::Shortcut(op.stride),
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -24,11 +24,12 @@ use std::time::Duration;
 
 use striate_graph::{Graph, NodeId, Params, Shape};
 use striate_kernels::Threads;
-use striate_kernels::blocked::{Isa, LANES, Pixel};
+use striate_kernels::blocked::{Buffer, Isa, LANES, Pixel};
 
 use self::choose::Method;
 use self::place::{Placement, pixels};
-use self::program::{Action, Program, Step};
+use self::program::{Program, Step};
+use self::weights::Weights;
 use crate::backend::{MOST_VALUES, check_params};
 use crate::outputs::Meaning;
 use crate::{Backend, CompileError, Executable, Options};
@@ -56,7 +57,7 @@ impl Backend for Native {
         let plan = plan(graph, options)?;
         check_params(graph, params)?;
         let threads = Threads::new(options.thread_count()?);
-        let weights = weights::weights(graph, params, &plan, &threads)?;
+        let weights = Weights::new(graph, params, &plan, &threads)?;
         Ok(Box::new(run::Compiled {
             arena: memory(plan.placement.arena, plan.batch)?,
             scratch: memory(plan.scratch, plan.batch)?,
@@ -180,14 +181,7 @@ impl Plan {
         );
         for ((step, method), time) in self.program.steps.iter().zip(&self.methods).zip(times) {
             let seconds = time.as_secs_f64();
-            let macs = match &step.action {
-                Action::Conv(conv, _) => {
-                    let [kh, kw] = conv.kernel;
-                    conv.output.iter().product::<usize>() * conv.input[0] / conv.groups * kh * kw
-                }
-                Action::Linear { from, outputs, .. } => from.iter().product::<usize>() * outputs,
-                _ => 0,
-            };
+            let macs = step.action.macs();
             let rate = 2e-9 * (macs * count) as f64 / seconds;
             let rate = if macs == 0 { String::new() } else { format!("{rate:.0}") };
             let weights = (method.packed_len() * size_of::<Pixel>()) as f64 / 1e6;
@@ -246,11 +240,8 @@ impl fmt::Display for Plan {
 }
 
 /// Memory, if there is so much.
-fn memory(len: usize, batch: usize) -> Result<Vec<Pixel>, CompileError> {
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(len).map_err(|_| CompileError::TooLarge { batch })?;
-    memory.resize(len, Pixel::ZERO);
-    Ok(memory)
+fn memory(len: usize, batch: usize) -> Result<Buffer, CompileError> {
+    Buffer::zeroed(len).ok_or(CompileError::TooLarge { batch })
 }
 
 #[cfg(test)]

@@ -113,6 +113,19 @@ impl Action {
         }
     }
 
+    /// Multiply-adds for an image, where they are what takes the time.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest moves memory")]
+    pub(crate) fn macs(&self) -> usize {
+        match self {
+            Action::Conv(conv, _) => {
+                let [kh, kw] = conv.kernel;
+                conv.output.iter().product::<usize>() * conv.input[0] / conv.groups * kh * kw
+            }
+            Action::Linear { from, outputs, .. } => from.iter().product::<usize>() * outputs,
+            _ => 0,
+        }
+    }
+
     /// What it is called in a printed plan.
     pub(crate) fn word(&self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use striate_graph::NodeId;
 use striate_kernels::blocked::{
-    self, Added, Destination, Input, Isa, Outputs as Written, Pixel, Tail as End, blocks,
+    self, Added, Buffer, Destination, Input, Isa, Outputs as Written, Pixel, Tail as End, blocks,
 };
 use striate_kernels::{Shortcut, Threads, Window, activation, elementwise, rbf};
 use striate_tensor::Tensor;
@@ -12,26 +12,25 @@ use striate_tensor::Tensor;
 use super::Plan;
 use super::choose::Method;
 use super::program::{Action, Step};
-use super::weights::Weights;
+use super::weights::{StepWeights, Weights};
 use crate::backend;
 use crate::outputs::Meaning;
-use crate::{Executable, Outputs, RunError};
+use crate::{CompileError, Executable, Outputs, RunError};
 
 /// A plan with weights, threads and memory.
 pub(crate) struct Compiled {
     pub(crate) plan: Arc<Plan>,
     pub(crate) threads: Arc<Threads>,
-    /// Of each step.
-    pub(crate) weights: Arc<Vec<Weights>>,
-    pub(crate) arena: Vec<Pixel>,
-    pub(crate) scratch: Vec<Pixel>,
+    pub(crate) weights: Arc<Weights>,
+    pub(crate) arena: Buffer,
+    pub(crate) scratch: Buffer,
     pub(crate) meaning: Meaning,
 }
 
 impl Executable for Compiled {
     fn run(&mut self, images: &Tensor) -> Result<Outputs, RunError> {
         let count = backend::count(images, self.plan.input, self.plan.batch)?;
-        self.steps(images.data(), count, |_| {});
+        self.steps(images.data(), count, |_| {})?;
         let named = self.plan.program.outputs.iter().map(|(name, id, shape)| {
             let mut value = Tensor::zeros(&shape.batched(count));
             let [channels, h, w] = self.plan.program.extents(*id);
@@ -54,7 +53,7 @@ impl Executable for Compiled {
             self.steps(images.data(), count, |step| {
                 times[step].push(start.elapsed());
                 start = Instant::now();
-            });
+            })?;
         }
         let median = |mut times: Vec<Duration>| {
             times.sort_unstable();
@@ -66,25 +65,35 @@ impl Executable for Compiled {
 
 impl Compiled {
     /// Runs all steps; `done(i)` after the i-th.
-    fn steps(&mut self, images: &[f32], count: usize, mut done: impl FnMut(usize)) {
+    fn steps(
+        &mut self,
+        images: &[f32],
+        count: usize,
+        mut done: impl FnMut(usize),
+    ) -> Result<(), CompileError> {
         let Compiled { plan, threads, weights, arena, scratch, .. } = self;
-        for (i, (step, weights)) in plan.program.steps.iter().zip(weights.iter()).enumerate() {
+        for (i, step) in plan.program.steps.iter().enumerate() {
             let (values, out, also) = lend(plan, step, count, arena);
-            let call = Call { isa: plan.isa, threads, images, step, count, values, weights };
-            match &plan.methods[i] {
-                Method::Convolution(conv) if count != plan.batch => {
-                    // Fewer pictures may be cut otherwise, and need other scratch.
-                    let conv = conv.for_pictures(count);
-                    let needed = conv.scratch_len(threads.count());
-                    if scratch.len() < needed {
-                        scratch.resize(needed, Pixel::ZERO);
-                    }
-                    call.run(&Method::Convolution(conv), out, also, scratch);
+            let (packed, weights) = weights.of(i);
+            let isa = plan.isa;
+            let call = Call { isa, threads, images, step, count, values, packed, weights };
+            let method = &plan.methods[i];
+            if let Method::Convolution(conv) = method
+                && count != plan.batch
+            {
+                // Fewer pictures may be cut otherwise, and need other scratch.
+                let conv = conv.for_pictures(count);
+                let needed = conv.scratch_len(threads.count());
+                if scratch.len() < needed {
+                    *scratch = super::memory(needed, count)?;
                 }
-                method => call.run(method, out, also, scratch),
+                call.run(&Method::Convolution(Box::new(conv)), out, also, scratch);
+            } else {
+                call.run(method, out, also, scratch);
             }
             done(i);
         }
+        Ok(())
     }
 }
 
@@ -147,7 +156,8 @@ struct Call<'a> {
     /// Images.
     count: usize,
     values: Values<'a>,
-    weights: &'a Weights,
+    packed: &'a [Pixel],
+    weights: &'a StepWeights,
 }
 
 impl Call<'_> {
@@ -206,13 +216,13 @@ impl Call<'_> {
                     false => Input::Pixels(x()),
                 };
                 let outputs = Written { out, sum };
-                conv.run(threads, x, &self.weights.packed, &end, outputs, scratch);
+                conv.run(threads, x, self.packed, &end, outputs, scratch);
             }
             Action::Linear { tail, .. } => {
                 let Method::Linear(linear) = method else {
                     unreachable!("a linear layer has a method")
                 };
-                let (packed, bias) = (&self.weights.packed, self.channels(0));
+                let (packed, bias) = (self.packed, self.channels(0));
                 linear.run(threads, batch, x(), packed, bias, tail.relu, out);
             }
             Action::MaxPool(window) => {

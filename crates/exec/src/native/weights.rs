@@ -1,21 +1,30 @@
 //! What the steps multiply and add, in the order in which the kernels read it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use striate_graph::{Graph, NodeId, Params};
 use striate_kernels::Threads;
-use striate_kernels::blocked::{Pixel, blocks, pack};
+use striate_kernels::blocked::{Buffer, Pixel, blocks, pack};
 
 use super::Plan;
 use super::choose::Method;
-use super::program::{Action, Step, Tail};
+use super::program::{Action, Tail};
 use crate::{CompileError, backend};
+
+/// Of all steps.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// What convolutions and linear layers multiply, one after the other.
+    packed: Buffer,
+    steps: Vec<StepWeights>,
+}
 
 /// Of a step.
 #[derive(Debug, Default)]
-pub(crate) struct Weights {
-    /// Of a convolution or linear layer.
-    pub(crate) packed: Vec<Pixel>,
+pub(crate) struct StepWeights {
+    /// Where its own are.
+    packed: Range<usize>,
     /// Values a channel, one block after the other: bias; scale and shift of a pre-activation or of
     /// what stands alone.
     pub(crate) channels: Vec<Vec<Pixel>>,
@@ -23,62 +32,93 @@ pub(crate) struct Weights {
     pub(crate) plain: Vec<f32>,
 }
 
-/// The weights of all steps. A copy, so that the caller's parameters may go.
-///
-/// # Errors
-/// [`CompileError::TooLarge`] if there is not so much memory.
-pub(crate) fn weights(
+impl Weights {
+    /// A copy, so that the caller's parameters may go.
+    ///
+    /// # Errors
+    /// [`CompileError::TooLarge`] if there is not so much memory.
+    pub(crate) fn new(
+        graph: &Graph,
+        params: &Params,
+        plan: &Plan,
+        threads: &Threads,
+    ) -> Result<Weights, CompileError> {
+        let mut end = 0;
+        let ranges: Vec<Range<usize>> = (plan.methods.iter())
+            .map(|method| {
+                let start = end;
+                end += method.packed_len();
+                start..end
+            })
+            .collect();
+        let mut packed = super::memory(end, plan.batch)?;
+        let mut steps = Vec::new();
+        for (i, range) in ranges.into_iter().enumerate() {
+            let mut step = pack_step(graph, params, plan, threads, i, &mut packed[range.clone()]);
+            step.packed = range;
+            steps.push(step);
+        }
+        Ok(Weights { packed, steps })
+    }
+
+    /// What a convolution or linear layer multiplies, and the rest.
+    pub(crate) fn of(&self, step: usize) -> (&[Pixel], &StepWeights) {
+        let step = &self.steps[step];
+        (&self.packed[step.packed.clone()], step)
+    }
+}
+
+fn pack_step(
     graph: &Graph,
     params: &Params,
     plan: &Plan,
     threads: &Threads,
-) -> Result<Vec<Weights>, CompileError> {
-    let of = |(step, method): (&Step, &Method)| {
-        let slots = backend::slots(graph, params, graph.node(step.nodes[0]));
-        let row = |values: &[f32]| row(threads, values);
-        Ok(match &step.action {
-            Action::Conv(_, tail) | Action::Linear { tail, .. } => {
-                let (weight, bias) = folded(graph, params, &slots, tail);
-                let mut packed = super::memory(method.packed_len(), plan.batch)?;
-                match method {
-                    Method::Convolution(conv) => conv.pack(threads, &weight, &mut packed),
-                    Method::Linear(linear) => linear.pack(threads, &weight, &mut packed),
-                    Method::Plain => {}
-                }
-                let channels = plan.program.extents(step.outputs[0])[0];
-                let bias = if bias.is_empty() { vec![0.0; channels] } else { bias };
-                let mut channels = vec![row(&bias)];
-                if let Some((norm, eps)) = tail.activation {
-                    channels.extend(normalisation(graph, params, norm, eps).map(|v| row(&v)));
-                }
-                Weights { packed, channels, plain: Vec::new() }
+    at: usize,
+    packed: &mut [Pixel],
+) -> StepWeights {
+    let (step, method) = (&plan.program.steps[at], &plan.methods[at]);
+    let slots = backend::slots(graph, params, graph.node(step.nodes[0]));
+    let row = |values: &[f32]| row(threads, values);
+    match &step.action {
+        Action::Conv(_, tail) | Action::Linear { tail, .. } => {
+            let (weight, bias) = folded(graph, params, &slots, tail);
+            match method {
+                Method::Convolution(conv) => conv.pack(threads, &weight, packed),
+                Method::Linear(linear) => linear.pack(threads, &weight, packed),
+                Method::Plain => {}
             }
-            &Action::BatchNorm { eps, .. } => {
-                let norm = normalisation(graph, params, step.nodes[0], eps);
-                Weights { channels: norm.map(|v| row(&v)).to_vec(), ..Weights::default() }
+            let channels = plan.program.extents(step.outputs[0])[0];
+            let bias = if bias.is_empty() { vec![0.0; channels] } else { bias };
+            let mut channels = vec![row(&bias)];
+            if let Some((norm, eps)) = tail.activation {
+                channels.extend(normalisation(graph, params, norm, eps).map(|v| row(&v)));
             }
-            Action::Subsample(_) => {
-                let channels = slots.into_iter().map(row).collect();
-                Weights { channels, ..Weights::default() }
-            }
-            Action::Rbf => Weights { plain: slots[0].to_vec(), ..Weights::default() },
-            Action::Pack
-            | Action::MaxPool(_)
-            | Action::AvgPool(_)
-            | Action::AdaptiveAvgPool
-            | Action::Lrn(_)
-            | Action::Relu
-            | Action::Tanh { .. }
-            | Action::Sigmoid
-            | Action::Softmax
-            | Action::Add { .. }
-            | Action::AddScaled(_)
-            | Action::Concat
-            | Action::Flatten
-            | Action::Shortcut(_) => Weights::default(),
-        })
-    };
-    plan.program.steps.iter().zip(&plan.methods).map(of).collect()
+            StepWeights { channels, ..StepWeights::default() }
+        }
+        &Action::BatchNorm { eps, .. } => {
+            let norm = normalisation(graph, params, step.nodes[0], eps);
+            StepWeights { channels: norm.map(|v| row(&v)).to_vec(), ..StepWeights::default() }
+        }
+        Action::Subsample(_) => {
+            let channels = slots.into_iter().map(row).collect();
+            StepWeights { channels, ..StepWeights::default() }
+        }
+        Action::Rbf => StepWeights { plain: slots[0].to_vec(), ..StepWeights::default() },
+        Action::Pack
+        | Action::MaxPool(_)
+        | Action::AvgPool(_)
+        | Action::AdaptiveAvgPool
+        | Action::Lrn(_)
+        | Action::Relu
+        | Action::Tanh { .. }
+        | Action::Sigmoid
+        | Action::Softmax
+        | Action::Add { .. }
+        | Action::AddScaled(_)
+        | Action::Concat
+        | Action::Flatten
+        | Action::Shortcut(_) => StepWeights::default(),
+    }
 }
 
 /// A value a channel, in blocks.

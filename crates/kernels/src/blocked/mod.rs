@@ -6,6 +6,8 @@
 
 #![allow(clippy::needless_range_loop, reason = "tiles and transforms are arrays of two dimensions")]
 
+#[allow(unsafe_code, reason = "mapped memory as pixels")]
+mod buffer;
 mod channels;
 mod convolution;
 mod destination;
@@ -28,6 +30,7 @@ mod tests;
 mod tile;
 mod winograd;
 
+pub use buffer::Buffer;
 pub use channels::{concat, flatten, shortcut};
 pub use convolution::{Added, Algorithm, Convolution, Input, Outputs, Tail};
 pub use destination::Destination;
