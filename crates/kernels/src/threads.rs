@@ -495,12 +495,6 @@ impl<'a, T> Block<'a, T> {
         self.rows
     }
 
-    /// All rows.
-    pub(crate) fn runs(&mut self) -> Runs<'_, T> {
-        let &mut Block { start, rows, columns, stride, .. } = self;
-        Runs { value: self.matrix.again(), start, stride, count: rows, len: columns }
-    }
-
     pub(crate) fn columns(&self) -> usize {
         self.columns
     }

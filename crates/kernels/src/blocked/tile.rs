@@ -78,35 +78,24 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// The sum with residual and ReLU, of a pixel of a block.
+    /// For the pixels behind the first of them.
     #[inline(always)]
-    pub(crate) fn sum<S: Simd>(&self, s: S, mut x: S::V, block: usize, pixel: usize) -> S::V {
-        if self.factor != 1.0 {
-            x = s.mul(s.splat(self.factor), x);
-        }
-        if let Some(residual) = &self.residual
-            && block < residual.blocks
-        {
-            let at = block * residual.area + pixel * residual.step;
-            x = s.add(s.load(&residual.value[at].0), x);
-        }
-        if self.relu { s.relu(x) } else { x }
-    }
-
-    /// The activation of a sum of a block.
-    #[inline(always)]
-    pub(crate) fn activated<S: Simd>(
-        s: S,
-        [scale, shift]: [&[Pixel]; 2],
-        x: S::V,
-        block: usize,
-    ) -> S::V {
-        let x = s.mul(x, s.load(&scale[block].0));
-        s.relu(s.add(x, s.load(&shift[block].0)))
+    pub(crate) fn skipping(self, pixels: usize) -> Finish<'a> {
+        let skip = |residual: Residual<'a>| {
+            let value = &residual.value[pixels * residual.step..];
+            Residual { value, ..residual }
+        };
+        Finish { residual: self.residual.map(skip), ..self }
     }
 }
 
 impl Sink<'_> {
+    /// What is behind the first pixels.
+    #[inline(always)]
+    pub(crate) fn after(&mut self, pixels: usize) -> Sink<'_> {
+        Sink { out: self.out.after(pixels), sum: self.sum.as_mut().map(|sum| sum.after(pixels)) }
+    }
+
     /// Finishes the sums of a tile and stores them.
     ///
     /// Each loop is short enough to be unrolled whole: else the sums would not stay in registers,

@@ -2,11 +2,11 @@
 //! each of `A²` points, and the sums transformed back.
 //!
 //! The products at a point are a matrix product over the channels, done by the register tile with
-//! tiles of the map in the place of pixels. Work is cut in one of two ways. *Chunked*: a thread
-//! takes some tiles through all three phases, their transforms staying in its second cache; the
-//! transformed weights pass by once a chunk. *Phased*: all threads transform, then multiply, each at
-//! points of its own, then transform back; the weights pass by once. That is better where a map has
-//! few tiles and many channels.
+//! tiles of the map in the place of pixels. The products of two output blocks are transformed back at
+//! once, while they are in the second cache. Work is cut in one of two ways. *Chunks*: a thread takes
+//! some tiles all the way, their transforms staying in its second cache; the weights pass by once a
+//! chunk. *Phases*: all threads transform all tiles, and then share out the output blocks; the weights
+//! pass by once, the transforms once for every two blocks.
 
 use std::ops::Range;
 
@@ -15,15 +15,19 @@ use super::direct::{Groups, each_patch};
 use super::layout::Pixel;
 use super::points::{Four, Points, Six, filter_matrix};
 use super::simd::{Isa, Kernel, LANES, Lanes, Simd};
-use super::tile::{Finish, Product, Sink, Start, even, tile};
+use super::strip::share;
+use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
-use crate::threads::{Grid, Patch, Runs, Threads};
+use crate::threads::{Patch, Runs, Threads};
 
-/// Pixels of the transforms of a chunk: three quarters of a second cache of 1 MiB.
-const CHUNK: usize = (768 << 10) / size_of::<Pixel>();
+/// Pixels of the transforms of a chunk: five eighths of a second cache of 1 MiB.
+const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
 
-/// Tiles of a chunk, at least: fewer would read the weights more often than it pays.
+/// Tiles of a chunk, at least: fewer would not fill the register tile.
 const FEWEST: usize = 14;
+
+/// Output blocks whose products are in the cache at a time.
+const PAIR: usize = 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
@@ -71,30 +75,22 @@ impl Winograd {
         [h.div_ceil(self.makes), w.div_ceil(self.makes)]
     }
 
-    /// Pixels of a point's weights.
-    fn point_weights(&self) -> usize {
-        self.all_outputs() * self.groups.inputs * LANES
+    /// Pixels of the weights of an output block: of each point, of each input block.
+    fn block_weights(&self) -> usize {
+        self.points() * self.groups.inputs * LANES
     }
 
     pub(crate) fn packed_len(&self) -> usize {
-        self.points() * self.point_weights()
+        self.all_outputs() * self.block_weights()
     }
 
     pub(crate) fn pack(&self, isa: Isa, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
         let kernel = self.conv.kernel[0];
         let matrix = filter_matrix(self.reads, kernel);
         let width = self.groups.inputs * LANES;
-        let grid = Grid {
-            matrices: 1,
-            rows: self.points(),
-            columns: self.point_weights(),
-            height: self.points(),
-            width,
-        };
-        threads.blocks(packed, grid, &mut [(); 0], |corner, mut packed, _| {
+        threads.chunks(packed, self.block_weights(), |block, packed| {
             // Of each input channel and tap, the sixteen outputs of the block.
             let mut filters = vec![[0.0; LANES]; width * kernel * kernel];
-            let block = corner.column / width;
             self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
                 let filter = &mut filters[(from * LANES + lane) * kernel * kernel..];
                 filter.iter_mut().zip(taps).for_each(|(filter, tap)| filter[to] = *tap);
@@ -102,7 +98,7 @@ impl Winograd {
             for (channel, filter) in filters.chunks_exact(kernel * kernel).enumerate() {
                 let transform = TransformFilter { matrix: &matrix, filter };
                 for (point, weights) in isa.run(transform).into_iter().enumerate() {
-                    packed.row(point)[channel] = Pixel(weights);
+                    packed[point * width + channel] = Pixel(weights);
                 }
             }
         });
@@ -110,49 +106,41 @@ impl Winograd {
 
     fn schedule(&self, threads: usize) -> Schedule {
         let [down, right] = self.tiles();
-        let map = down * right;
-        let all = self.conv.batch * map;
-        let channels = self.all_inputs() + self.all_outputs();
-        let wanted = (CHUNK / (self.points() * channels)).max(FEWEST);
-        // With few tiles a thread, or weights that a chunk would read for too few of them.
-        let weights = self.packed_len();
-        if all < 2 * FEWEST * threads || (wanted <= FEWEST && all <= 64 && weights > CHUNK) {
+        let (map, pictures) = (down * right, self.conv.batch);
+        let wanted = (CHUNK / (self.points() * self.all_inputs())).max(FEWEST);
+        // What has to come from beyond the second cache, in pixels.
+        let all = self.points() * self.all_inputs() * pictures * map;
+        let chunks = (pictures * map).div_ceil(wanted);
+        let passes = self.all_outputs().div_ceil(PAIR);
+        if chunks < threads || chunks * self.packed_len() > all * passes + self.packed_len() {
             return Schedule::Phased;
         }
         if map <= wanted {
-            let pictures = (wanted / map).min(self.conv.batch.div_ceil(threads)).max(1);
-            let parts = self.conv.batch.div_ceil(pictures).next_multiple_of(threads);
-            if self.conv.batch >= threads {
-                return Schedule::Chunked([self.conv.batch.div_ceil(parts).max(1), down, right]);
-            }
+            let few = (wanted / map).min(pictures.div_ceil(threads));
+            return Schedule::Chunked([share(pictures, few, threads), down, right]);
         }
         if right <= wanted {
-            let rows = (wanted / right).min(down);
-            let parts = down.div_ceil(rows).next_multiple_of(threads);
-            return Schedule::Chunked([1, down.div_ceil(parts), right]);
+            return Schedule::Chunked([1, share(down, wanted / right, threads), right]);
         }
-        Schedule::Chunked([1, 1, right.div_ceil(right.div_ceil(wanted))])
+        Schedule::Chunked([1, 1, share(right, wanted, 1)])
     }
 
-    /// Pixels from a point to the next in the transforms of so many tiles: a pixel more than there
-    /// are, so that not all points share their place in the first cache.
-    fn apart(tiles: usize, blocks: usize) -> usize {
-        tiles * blocks + 1
-    }
-
-    fn transforms(&self, tiles: usize) -> [usize; 2] {
-        [self.all_inputs(), self.all_outputs()]
-            .map(|blocks| self.points() * Winograd::apart(tiles, blocks))
+    /// Pixels of the transforms of so many tiles of a block: one more than there are, so that not
+    /// all blocks share their place in the first cache.
+    fn apart(&self, tiles: usize) -> usize {
+        self.points() * tiles + 1
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         let [down, right] = self.tiles();
         match self.schedule(threads) {
             Schedule::Chunked(cut) => {
-                self.transforms(cut.iter().product()).iter().sum::<usize>() * threads
+                let apart = self.apart(cut.iter().product());
+                (self.all_inputs() + PAIR) * apart * threads
             }
             Schedule::Phased => {
-                self.transforms(self.conv.batch * down * right).iter().sum::<usize>()
+                let apart = self.apart(self.conv.batch * down * right);
+                (self.all_inputs() + PAIR * threads) * apart
             }
         }
     }
@@ -187,7 +175,6 @@ impl Winograd {
         match self.schedule(threads.count()) {
             Schedule::Chunked([pictures, rows, columns]) => {
                 let cut = [pictures, out_blocks, rows * M, columns * M];
-                let [len, _] = self.transforms(pictures * rows * columns);
                 each_patch(
                     threads,
                     &self.conv,
@@ -196,69 +183,29 @@ impl Winograd {
                     cut,
                     scratch,
                     |out, sum, scratch| {
-                        let (v, m) = scratch.split_at_mut(len);
-                        work.isa.run(Chunk { winograd: self, points, work, x, v, m, out, sum });
+                        work.isa.run(Chunk { winograd: self, points, work, x, scratch, out, sum });
                     },
                 );
             }
             Schedule::Phased => {
                 let tiles =
                     Tiles { pictures: 0..self.conv.batch, rows: 0..down, columns: 0..right };
-                let count = tiles.count();
-                let (v, m) = scratch.split_at_mut(self.transforms(count)[0]);
-                let parts = 4 * threads.count();
-                let (apart, width) =
-                    (Winograd::apart(count, inputs), (inputs * count).div_ceil(parts));
-                threads.blocks(
-                    v,
-                    points_grid(A * A, A * A, apart, width),
-                    &mut [(); 0],
-                    |corner, mut v, _| {
-                        let range =
-                            corner.column..(corner.column + v.columns()).min(inputs * count);
-                        let (tiles, to) = (&tiles, v.runs());
-                        work.isa.run(Forward { winograd: self, points, x, tiles, range, to });
-                    },
-                );
-                let (v, apart, width) = (&*v, Winograd::apart(count, out_blocks), PAIRS * count);
-                threads.blocks(
-                    m,
-                    points_grid(A * A, 1, apart, width),
-                    &mut [(); 0],
-                    |corner, mut m, _| {
-                        let first = corner.column / count;
-                        let blocks = first..(first + m.columns() / count);
-                        let (point, m) = (corner.row, m.row(0));
-                        let v = &v[point * Winograd::apart(count, inputs)..];
-                        work.isa.run(Multiply {
-                            winograd: self,
-                            work,
-                            v,
-                            tiles: count,
-                            point,
-                            blocks,
-                            m,
-                        });
-                    },
-                );
-                let m = &*m;
-                let own = out_blocks.div_ceil(parts.div_ceil(self.conv.batch));
-                let cut = [1, own, height, size[1]];
-                each_patch(threads, &self.conv, size, outputs, cut, &mut [], |out, sum, _| {
+                let apart = self.apart(tiles.count());
+                let (v, scratch) = scratch.split_at_mut(inputs * apart);
+                threads.chunks(v, apart, |block, v| {
                     let tiles = &tiles;
-                    work.isa.run(Back { points, work, m, apart, tiles, out, sum });
+                    work.isa.run(Forward { winograd: self, points, x, tiles, block, v });
+                });
+                let v = &*v;
+                let own = share(out_blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
+                let cut = [self.conv.batch, own, height, width];
+                each_patch(threads, &self.conv, size, outputs, cut, scratch, |out, sum, m| {
+                    let tiles = &tiles;
+                    work.isa.run(Back { winograd: self, points, work, v, tiles, m, out, sum });
                 });
             }
         }
     }
-}
-
-/// Output blocks that a thread multiplies at a time, at one point.
-const PAIRS: usize = 8;
-
-/// The transforms at all points, cut at so many points and columns.
-fn points_grid(points: usize, height: usize, columns: usize, width: usize) -> Grid {
-    Grid { matrices: 1, rows: points, columns, height, width }
 }
 
 /// Some tiles of a batch of maps, in the order of pictures, rows, columns.
@@ -274,12 +221,9 @@ impl Tiles {
         self.pictures.len() * self.rows.len() * self.columns.len()
     }
 
-    /// Picture, row and column of a tile.
-    #[inline(always)]
-    fn at(&self, tile: usize) -> [usize; 3] {
-        let (row, column) = (tile / self.columns.len(), tile % self.columns.len());
-        let (picture, row) = (row / self.rows.len(), row % self.rows.len());
-        [self.pictures.start + picture, self.rows.start + row, self.columns.start + column]
+    /// Picture, row and column of the first.
+    fn first(&self) -> [usize; 3] {
+        [self.pictures.start, self.rows.start, self.columns.start]
     }
 
     /// What comes after a tile, the first again after the last.
@@ -292,19 +236,18 @@ impl Tiles {
         } else if picture + 1 < self.pictures.end {
             [picture + 1, self.rows.start, self.columns.start]
         } else {
-            [self.pictures.start, self.rows.start, self.columns.start]
+            self.first()
         }
     }
 }
 
-/// Some tiles through all phases.
+/// Some tiles all the way.
 struct Chunk<'a, T, const A: usize, const M: usize> {
     winograd: &'a Winograd,
     points: T,
     work: &'a Work<'a>,
     x: &'a [Pixel],
-    v: &'a mut [Pixel],
-    m: &'a mut [Pixel],
+    scratch: &'a mut [Pixel],
     out: Patch<'a, Pixel>,
     sum: Option<Patch<'a, Pixel>>,
 }
@@ -314,37 +257,29 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Chunk<'_, T, A,
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Chunk { winograd, points, work, x, v, m, out, sum } = self;
+        let Chunk { winograd, points, work, x, scratch, out, sum } = self;
         let tiles = Tiles {
             pictures: out.pictures.clone(),
             rows: out.rows.start / M..out.rows.end.div_ceil(M),
             columns: out.columns.start / M..out.columns.end.div_ceil(M),
         };
-        let count = tiles.count();
-        let [inputs, outputs] = [winograd.all_inputs(), winograd.all_outputs()];
-        let [v_apart, m_apart] = [inputs, outputs].map(|blocks| Winograd::apart(count, blocks));
-        let range = 0..inputs * count;
-        let to = Runs::of(v, v_apart, range.len());
-        Forward { winograd, points, x, tiles: &tiles, range, to }.run(s);
-        for point in 0..A * A {
-            let v = &v[point * v_apart..];
-            let m = &mut m[point * m_apart..];
-            Multiply { winograd, work, v, tiles: count, point, blocks: 0..outputs, m }.run(s);
+        let (tiles, apart) = (&tiles, winograd.apart(tiles.count()));
+        let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
+        for (block, v) in v.chunks_exact_mut(apart).enumerate() {
+            Forward { winograd, points, x, tiles, block, v }.run(s);
         }
-        Back { points, work, m, apart: m_apart, tiles: &tiles, out, sum }.run(s);
+        Back { winograd, points, work, v, tiles, m, out, sum }.run(s);
     }
 }
 
-/// `Bᵀ d B` of some tiles of some blocks.
+/// `Bᵀ d B` of some tiles of a block: all of the first point, then all of the next.
 struct Forward<'a, T, const A: usize, const M: usize> {
     winograd: &'a Winograd,
     points: T,
     x: &'a [Pixel],
     tiles: &'a Tiles,
-    /// Tiles of the first block, then those of the next, and so on.
-    range: Range<usize>,
-    /// A run for each point.
-    to: Runs<'a, Pixel>,
+    block: usize,
+    v: &'a mut [Pixel],
 }
 
 impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, A, M> {
@@ -352,14 +287,13 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Forward { winograd, points, x, tiles, range, mut to } = self;
+        let Forward { winograd, points, x, tiles, block, v } = self;
         let Conv { input: [_, height, width], pad: [top, left, ..], .. } = winograd.conv;
         let (area, count, inputs) = (height * width, tiles.count(), winograd.all_inputs());
-        let mut block = range.start / count;
-        let mut left_in_block = count - range.start % count;
-        let mut place = tiles.at(range.start % count);
-        for at in 0..range.len() {
+        let mut place = tiles.first();
+        for at in 0..count {
             let [picture, row, column] = place;
+            place = tiles.next(place);
             let map = &x[(picture * inputs + block) * area..][..area];
             let (row, column) = ((row * M).wrapping_sub(top), (column * M).wrapping_sub(left));
             let mut rim = [[Pixel::ZERO; A]; A];
@@ -394,83 +328,27 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
                     half[r][c] = column[r];
                 }
             }
-            let mut to = to.after(at);
-            for (r, half) in half.into_iter().enumerate() {
-                let row = points.input(s, half);
-                for (c, value) in row.into_iter().enumerate() {
-                    s.store(value, &mut to.run::<1>(r * A + c)[0].0);
+            let v = &mut v[at..][..(A * A - 1) * count + 1];
+            for r in 0..A {
+                let row = points.input(s, half[r]);
+                for c in 0..A {
+                    s.store(row[c], &mut v[(r * A + c) * count].0);
                 }
             }
-            left_in_block -= 1;
-            if left_in_block == 0 {
-                (block, left_in_block) = (block + 1, count);
-            }
-            place = tiles.next(place);
         }
     }
 }
 
-/// The products at a point.
-struct Multiply<'a> {
-    winograd: &'a Winograd,
-    work: &'a Work<'a>,
-    /// The point's transforms of all input blocks.
-    v: &'a [Pixel],
-    tiles: usize,
-    point: usize,
-    /// Output blocks, from the first of `m` on.
-    blocks: Range<usize>,
-    m: &'a mut [Pixel],
-}
-
-impl Kernel for Multiply<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Multiply { winograd, work, v, tiles, point, blocks, m } = self;
-        let groups = winograd.groups;
-        let stride = groups.inputs * LANES;
-        let weights = &work.packed[point * winograd.point_weights()..];
-        // Taps of up to 64 blocks at a time.
-        const MOST: usize = 64;
-        let mut taps = [0; MOST];
-        let mut block = blocks.start;
-        while block < blocks.end {
-            let group = block / groups.outputs;
-            let end = blocks.end.min((group + 1) * groups.outputs);
-            let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
-            let run = even(groups.inputs, MOST);
-            for first in (0..groups.inputs).step_by(run) {
-                let len = run.min(groups.inputs - first);
-                for (i, tap) in taps[..len].iter_mut().enumerate() {
-                    *tap = (group * groups.inputs + first + i) * tiles;
-                }
-                let start = if first == 0 { Start::Zero } else { Start::Resume };
-                let weights = &weights[block * stride + first * LANES..];
-                let taps = &taps[..len];
-                let product = Product { input: v, taps, weights, stride, start, finish: None };
-                let pixels = even(tiles, S::TILE[j - 1]);
-                for tile_at in (0..tiles).step_by(pixels) {
-                    let len = pixels.min(tiles - tile_at);
-                    let m = &mut m[(block - blocks.start) * tiles + tile_at..];
-                    let mut sink = Sink { out: Runs::of(m, tiles, len), sum: None };
-                    tile::<S>(len, j)(s, &product, tile_at, &mut sink);
-                }
-            }
-            block += j;
-        }
-    }
-}
-
-/// `Aᵀ m A` of some tiles of some blocks, and what ends a sum.
+/// The products of some output blocks, and `Aᵀ m A` of them with what ends a sum.
 struct Back<'a, T, const A: usize, const M: usize> {
+    winograd: &'a Winograd,
     points: T,
     work: &'a Work<'a>,
-    m: &'a [Pixel],
-    /// Pixels from a point to the next.
-    apart: usize,
+    /// The transforms of all input blocks.
+    v: &'a [Pixel],
     tiles: &'a Tiles,
+    /// Room for the products of two blocks.
+    m: &'a mut [Pixel],
     out: Patch<'a, Pixel>,
     sum: Option<Patch<'a, Pixel>>,
 }
@@ -479,49 +357,86 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Back<'_, T, A, 
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Back { points, work, m, apart, tiles, mut out, mut sum } = self;
-        let tail: &Tail<'_> = work.tail;
-        let count = tiles.count();
-        for block in out.blocks.clone() {
-            let bias = s.load(&tail.bias[block].0);
-            // The patch may have but one of the pictures.
-            let per_picture = tiles.rows.len() * tiles.columns.len();
-            let first = (out.pictures.start - tiles.pictures.start) * per_picture;
-            let mut place = tiles.at(first);
-            for at in first..first + out.pictures.len() * per_picture {
-                let [picture, row, column] = place;
-                place = tiles.next(place);
-                let (row, column) = (row * M, column * M);
-                let from = &m[block * count + at..];
-                let mut half = [[s.zero(); A]; M];
-                for c in 0..A {
-                    let load = |r: usize| s.load(&from[(r * A + c) * apart].0);
-                    let column = points.output(s, std::array::from_fn(load));
-                    for r in 0..M {
-                        half[r][c] = column[r];
-                    }
+    fn run<S: Simd>(mut self, s: S) {
+        let groups = self.winograd.groups;
+        let apart = self.winograd.apart(self.tiles.count());
+        let mut taps = Vec::with_capacity(groups.inputs);
+        let mut block = self.out.blocks.start;
+        while block < self.out.blocks.end {
+            let group = block / groups.outputs;
+            let end = self.out.blocks.end.min((group + 1) * groups.outputs);
+            let first = group * groups.inputs;
+            taps.clear();
+            taps.extend((first..first + groups.inputs).map(|input| input * apart));
+            let j = if S::TILE[1] > 0 { PAIR.min(end - block) } else { 1 };
+            self.multiply(s, block, j, &taps);
+            for at in block..block + j {
+                self.transform(s, at, (at - block) * apart);
+            }
+            block += j;
+        }
+    }
+}
+
+impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
+    /// The products of `j` blocks at all points.
+    #[inline(always)]
+    fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
+        let (winograd, count) = (self.winograd, self.tiles.count());
+        let apart = winograd.apart(count);
+        let stride = winograd.block_weights();
+        let weights = &self.work.packed[block * stride..];
+        let pixels = even(count, S::TILE[j - 1]);
+        for point in 0..A * A {
+            let weights = &weights[point * taps.len() * LANES..];
+            let start = Start::Zero;
+            let product = Product { input: self.v, taps, weights, stride, start, finish: None };
+            for at in (0..count).step_by(pixels) {
+                let len = pixels.min(count - at);
+                let at = point * count + at;
+                let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, len), sum: None };
+                tile::<S>(len, j)(s, &product, at, &mut sink);
+            }
+        }
+    }
+
+    /// Transforms the products of a block, which are in `m` from `first` on.
+    #[inline(always)]
+    fn transform<S: Simd>(&mut self, s: S, block: usize, first: usize) {
+        let Back { points, work, tiles, m, out, sum, .. } = self;
+        let (tail, count): (&Tail<'_>, _) = (work.tail, tiles.count());
+        let bias = s.load(&tail.bias[block].0);
+        let m = &m[first..][..A * A * count];
+        let mut place = tiles.first();
+        for at in 0..count {
+            let [picture, row, column] = place;
+            place = tiles.next(place);
+            let (row, column) = (row * M, column * M);
+            let m = &m[at..][..(A * A - 1) * count + 1];
+            let mut half = [[s.zero(); A]; M];
+            for c in 0..A {
+                let load = |r: usize| s.load(&m[(r * A + c) * count].0);
+                let column = points.output(s, std::array::from_fn(load));
+                for r in 0..M {
+                    half[r][c] = column[r];
                 }
-                let finish = tail.finish(picture);
-                let columns = M.min(out.columns.end - column);
-                for (r, half) in half.into_iter().enumerate().take(out.rows.end - row) {
-                    let values = points.output(s, half);
-                    let finish = finish.at(block, tail.residual_pixel(row + r, column));
-                    let place = [picture, block, row + r, column];
-                    for (c, value) in values.into_iter().enumerate().take(columns) {
-                        let value = finish.sum(s, s.add(value, bias), 0, c);
-                        let value = match finish.activation {
-                            None => value,
-                            Some(both) => {
-                                if let Some(sum) = &mut sum {
-                                    let mut sum = sum.runs(place, columns);
-                                    s.store(value, &mut sum.after(c).run::<1>(0)[0].0);
-                                }
-                                Finish::activated(s, both, value, 0)
-                            }
-                        };
-                        let mut out = out.runs(place, columns);
-                        s.store(value, &mut out.after(c).run::<1>(0)[0].0);
+            }
+            let finish = tail.finish(picture);
+            let [rows, columns] =
+                [out.rows.end - row, out.columns.end - column].map(|left| left.min(M));
+            for r in 0..rows {
+                let sums = points.output(s, half[r]).map(|sum| [s.add(sum, bias)]);
+                let finish = finish.at(block, tail.residual_pixel(row + r, column));
+                let place = [picture, block, row + r, column];
+                let mut sink = Sink {
+                    out: out.runs(place, columns),
+                    sum: sum.as_mut().map(|sum| sum.runs(place, columns)),
+                };
+                if columns == M {
+                    sink.store(s, &finish, sums);
+                } else {
+                    for c in 0..columns {
+                        sink.after(c).store(s, &finish.skipping(c), [sums[c]]);
                     }
                 }
             }
