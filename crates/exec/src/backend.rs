@@ -35,6 +35,13 @@ pub trait Executable: Send {
     /// The most images of a call.
     fn batch(&self) -> usize;
 
+    /// Another of the same network, for another caller: it has memory of its own, and shares the
+    /// weights and the threads.
+    ///
+    /// # Errors
+    /// [`CompileError::TooLarge`] if there is not so much memory.
+    fn another(&self) -> Result<Box<dyn Executable>, CompileError>;
+
     /// What the steps of a run are and what each takes, as a table; the median of so many runs.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! checked by reading. What another engine computes is compared with this.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::thread;
 
 use striate_graph::op::{AddScaled, BatchNorm, Conv2d, Linear, Lrn, Pool, PoolKind, Tanh};
@@ -90,15 +91,16 @@ impl Backend for Interpreter {
             wanted: options.wanted(graph),
             batch: options.batch,
             threads: options.thread_count()?,
-            graph: graph.clone(),
-            params: params.clone(),
+            graph: Arc::new(graph.clone()),
+            params: Arc::new(params.clone()),
         }))
     }
 }
 
+#[derive(Clone)]
 struct Loaded {
-    graph: Graph,
-    params: Params,
+    graph: Arc<Graph>,
+    params: Arc<Params>,
     wanted: Vec<Output>,
     batch: usize,
     threads: usize,
@@ -116,6 +118,10 @@ impl Executable for Loaded {
         };
         let named = self.wanted.iter().map(|output| (output.name.clone(), tensor(output.node)));
         Ok(Outputs::new(named.collect(), Meaning::of(&self.graph)))
+    }
+
+    fn another(&self) -> Result<Box<dyn Executable>, CompileError> {
+        Ok(Box::new(self.clone()))
     }
 
     fn explain(&mut self, images: &Tensor, _: usize) -> Result<String, RunError> {

@@ -41,7 +41,7 @@ const CACHED: usize = 24 << 20;
 
 /// A way to compute each step.
 #[expect(clippy::wildcard_enum_match_arm, reason = "for all else there is one way")]
-pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) -> Vec<Method> {
+pub(crate) fn choose(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
     let direct = |step: &Step| match &step.action {
         Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
         _ => None,
@@ -55,7 +55,7 @@ pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) 
             let fits = |algorithm: &Algorithm| planes == (*algorithm == Algorithm::FirstLayer);
             let ways = Algorithm::ALL.into_iter().filter(fits);
             let ways = ways.filter_map(|algorithm| Convolution::new(isa, algorithm, &conv));
-            let cost = |way: &Convolution| cycles(way, &conv, threads, cold);
+            let cost = |way: &Convolution| cycles(way, &conv, cold);
             let best = ways.min_by(|a, b| cost(a).total_cmp(&cost(b)));
             best.map_or(Method::Plain, |way| Method::Convolution(Box::new(way)))
         }
@@ -65,8 +65,12 @@ pub(crate) fn choose(program: &Program, isa: Isa, batch: usize, threads: usize) 
     program.steps.iter().map(method).collect()
 }
 
+/// Threads that the estimate is made for, however many there are: the algorithms decide the bits of a
+/// result, and these must not depend on the machine's load.
+const THREADS: f64 = 2.0;
+
 /// What a convolution takes, in cycles.
-pub(crate) fn cycles(way: &Convolution, conv: &Conv, threads: usize, cold: bool) -> f64 {
+fn cycles(way: &Convolution, conv: &Conv, cold: bool) -> f64 {
     let Conv { batch, input: [channels, ..], output: [out, h, w], kernel: [kh, kw], .. } = *conv;
     let blocks = |channels: usize| channels.div_ceil(LANES) as f64;
     let lanes = LANES as f64;
@@ -87,5 +91,5 @@ pub(crate) fn cycles(way: &Convolution, conv: &Conv, threads: usize, cold: bool)
     };
     // Bytes a cycle from memory, or from the last cache.
     let rate = if cold { 10.0 } else { 40.0 };
-    compute / threads as f64 + (way.packed_len() * size_of::<Pixel>()) as f64 / rate
+    compute / THREADS + (way.packed_len() * size_of::<Pixel>()) as f64 / rate
 }

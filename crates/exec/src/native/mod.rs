@@ -77,7 +77,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     options.check(graph)?;
     let (batch, isa, threads) = (options.batch, options.isa(), options.thread_count()?);
     let program = fuse::fuse(fold::fold(lower::lower(graph, &options.wanted(graph))));
-    let methods = choose::choose(&program, isa, batch, threads);
+    let methods = choose::choose(&program, isa, batch);
     let placement = place::place(&program, batch);
     let scratch = methods.iter().map(|method| method.scratch_len(threads)).max().unwrap_or(0);
     let plan = Plan {
@@ -355,5 +355,28 @@ mod tests {
         let [one, two] = [images, two].map(|x| network.run(&x).unwrap());
         assert_eq!(one.logits().row(0), two.logits().row(1));
         assert_eq!(one.softmax(), *one.logits(), "the network ends in softmax");
+    }
+
+    #[test]
+    fn many_callers_share_weights_and_threads() {
+        let graph = block();
+        let params = Params::init(&graph, &Init::KaimingFanIn, &Rng::new(1));
+        let options = Options { threads: 3, ..Options::default() };
+        let mut network = Native.compile(&graph, &params, &options).unwrap();
+        let images = |caller: u8| {
+            let values = (0..64u8).map(|i| f32::from(i ^ caller) / 64.0).collect();
+            Tensor::new(&[1, 4, 4, 4], values).unwrap()
+        };
+        let expected: Vec<_> = (0..4).map(|caller| network.run(&images(caller)).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for (caller, expected) in (0..4).zip(&expected) {
+                let mut network = network.another().unwrap();
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        assert_eq!(network.run(&images(caller)).unwrap(), *expected);
+                    }
+                });
+            }
+        });
     }
 }

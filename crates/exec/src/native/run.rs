@@ -45,6 +45,17 @@ impl Executable for Compiled {
         self.plan.batch
     }
 
+    fn another(&self) -> Result<Box<dyn Executable>, CompileError> {
+        Ok(Box::new(Compiled {
+            plan: Arc::clone(&self.plan),
+            threads: Arc::clone(&self.threads),
+            weights: Arc::clone(&self.weights),
+            arena: super::memory(self.plan.placement.arena, self.plan.batch)?,
+            scratch: super::memory(self.plan.scratch, self.plan.batch)?,
+            meaning: self.meaning,
+        }))
+    }
+
     fn explain(&mut self, images: &Tensor, runs: usize) -> Result<String, RunError> {
         let count = backend::count(images, self.plan.input, self.plan.batch)?;
         let mut times = vec![Vec::new(); self.plan.program.steps.len()];

@@ -131,6 +131,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `a` where it is larger, else `b`: what is not a number in `b` stays so.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 
+    /// Asks for a line that will soon be read or written.
+    #[inline(always)]
+    fn prefetch(self, _line: &Lanes) {}
+
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)
@@ -238,6 +242,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(self, line: &Lanes) {
+            // SAFETY: any address may be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
             // SAFETY: as above.
             unsafe { _mm512_set1_ps(x) }
@@ -313,6 +323,12 @@ mod x86 {
         fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
             // SAFETY: as above.
             unsafe { with_avx2(self, kernel) }
+        }
+
+        #[inline(always)]
+        fn prefetch(self, line: &Lanes) {
+            // SAFETY: any address may be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
         }
 
         #[inline(always)]

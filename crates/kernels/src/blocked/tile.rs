@@ -230,6 +230,23 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
                 }
             }
         }
+        if let Some(finish) = &finish {
+            // What the sums will meet is on its way while they are made.
+            for j in 0..J {
+                let out = sink.out.run::<P>(j);
+                for p in 0..P {
+                    s.prefetch(&out[p].0);
+                }
+                if let Some(residual) = &finish.residual
+                    && j < residual.blocks
+                {
+                    let from = &residual.value[j * residual.area..];
+                    for p in 0..P {
+                        s.prefetch(&from[p * residual.step].0);
+                    }
+                }
+            }
+        }
         for (t, tap) in taps.iter().enumerate() {
             let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
                 unreachable!("a tap reads within the input")
