@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use striate_tensor::Tensor;
 
-use crate::{Dtype, Element, FormatError, safetensors};
+use crate::{Element, FormatError, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -38,13 +39,23 @@ pub struct Listing {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A weight file in memory: what is in it, and the values.
-#[derive(Clone, Debug)]
+/// A weight file: what is in it, and its values, which are read when they are asked for.
+#[derive(Debug)]
 pub struct TensorFile {
     listing: Listing,
-    /// The values of all tensors as stored, little-endian.
-    values: Vec<u8>,
+    source: Source,
+    /// Byte of the source at which the values begin.
+    start: u64,
 }
+
+#[derive(Debug)]
+enum Source {
+    Memory(Vec<u8>),
+    Disk(Mutex<File>),
+}
+
+/// Bytes that are read at a time. A multiple of the size of every type.
+const PIECE: usize = 1 << 18;
 
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///
@@ -53,7 +64,8 @@ pub struct TensorFile {
 /// than 8 GiB is too large. Nothing is allocated before the sizes that the file claims are checked.
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
     let (mut file, len, place) = open(path)?;
-    TensorFile::from(&mut file, len, place)
+    let listing = safetensors::listing(&mut file, len, place)?;
+    TensorFile::of(listing, len, Source::Disk(Mutex::new(file)))
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -94,38 +106,22 @@ impl TensorFile {
     /// # Errors
     /// As [`read`].
     pub fn parse(bytes: &[u8], place: &str) -> Result<TensorFile, FormatError> {
-        let mut source = bytes;
-        TensorFile::from(&mut source, bytes.len() as u64, place.to_owned())
+        let len = bytes.len() as u64;
+        let listing = safetensors::listing(&mut &*bytes, len, place.to_owned())?;
+        TensorFile::of(listing, len, Source::Memory(bytes.to_vec()))
     }
 
-    fn from(source: &mut impl Read, len: u64, place: String) -> Result<TensorFile, FormatError> {
-        let listing = safetensors::listing(source, len, place)?;
-        let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end);
-        let too_large = |limit: String| FormatError::TooLarge {
-            place: listing.place.clone(),
-            found: format!("{stored} bytes of values"),
-            limit,
-        };
-        if stored as u64 > MAX_VALUES {
-            return Err(too_large(format!("{MAX_VALUES} bytes")));
-        }
-        let mut values = Vec::new();
-        if values.try_reserve_exact(stored).is_err() {
-            return Err(too_large(String::from("the memory of this machine")));
-        }
-        let read = source.take(stored as u64).read_to_end(&mut values);
-        let place = &listing.place;
-        read.map_err(FormatError::io("read", place.as_ref()))?;
-        if values.len() < stored {
-            // It had as many when it was opened.
-            return Err(FormatError::Malformed {
-                place: place.clone(),
-                offset: len - (stored - values.len()) as u64,
-                found: String::from("the end of the file"),
-                expected: format!("{len} bytes: it was cut off while being read, read it again"),
+    /// The values are the last of `len` bytes.
+    fn of(listing: Listing, len: u64, source: Source) -> Result<TensorFile, FormatError> {
+        let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;
+        if stored > MAX_VALUES {
+            return Err(FormatError::TooLarge {
+                place: listing.place,
+                found: format!("{stored} bytes of values"),
+                limit: format!("{MAX_VALUES} bytes"),
             });
         }
-        Ok(TensorFile { listing, values })
+        Ok(TensorFile { listing, source, start: len - stored })
     }
 
     /// What is in it.
@@ -138,27 +134,66 @@ impl TensorFile {
     /// # Errors
     /// [`FormatError::Unsupported`] if they are no floating-point numbers.
     pub fn tensor(&self, stored: &StoredTensor) -> Result<Tensor, FormatError> {
-        let (dtype, bytes) = self.floats(stored)?;
-        let mut data = vec![0.0; bytes.len() / dtype.size()];
-        dtype.decode(bytes, &mut data);
+        let len = stored.shape.iter().product();
+        let mut data = Vec::new();
+        if data.try_reserve_exact(len).is_err() {
+            return Err(FormatError::TooLarge {
+                place: self.listing.place.clone(),
+                found: format!("`{}` of {len} values", stored.name.escape_debug()),
+                limit: String::from("the memory of this machine"),
+            });
+        }
+        data.resize(len, 0.0);
+        self.copy(stored, &mut data)?;
         Ok(Tensor::new(&stored.shape, data).expect("a listing has checked shapes"))
     }
 
     /// Writes the values of one of its tensors to where they belong.
     pub(crate) fn copy(&self, stored: &StoredTensor, to: &mut [f32]) -> Result<(), FormatError> {
-        let (dtype, bytes) = self.floats(stored)?;
-        dtype.decode(bytes, to);
-        Ok(())
+        let dtype = match &stored.element {
+            Element::Float(dtype) => *dtype,
+            Element::Other(other) => {
+                return Err(FormatError::Unsupported {
+                    place: self.listing.place.clone(),
+                    found: format!("`{}` of type {other}", stored.name.escape_debug()),
+                    expected: String::from("F64, F32, F16 or BF16: convert it first"),
+                });
+            }
+        };
+        let start = self.start + stored.range.start as u64;
+        match &self.source {
+            Source::Memory(bytes) => {
+                dtype.decode(&bytes[start as usize..][..stored.range.len()], to);
+                Ok(())
+            }
+            Source::Disk(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let read = file.seek(SeekFrom::Start(start)).and_then(|_| {
+                    let mut piece = vec![0; PIECE.min(stored.range.len())];
+                    for to in to.chunks_mut(PIECE / dtype.size()) {
+                        let bytes = &mut piece[..to.len() * dtype.size()];
+                        file.read_exact(bytes)?;
+                        dtype.decode(bytes, to);
+                    }
+                    Ok(())
+                });
+                read.map_err(|error| self.unread(stored, error))
+            }
+        }
     }
 
-    fn floats(&self, stored: &StoredTensor) -> Result<(Dtype, &[u8]), FormatError> {
-        match &stored.element {
-            Element::Float(dtype) => Ok((*dtype, &self.values[stored.range.clone()])),
-            Element::Other(other) => Err(FormatError::Unsupported {
-                place: self.listing.place.clone(),
-                found: format!("`{}` of type {other}", stored.name.escape_debug()),
-                expected: String::from("F64, F32, F16 or BF16: convert it first"),
-            }),
+    fn unread(&self, stored: &StoredTensor, error: std::io::Error) -> FormatError {
+        let place = self.listing.place.clone();
+        if error.kind() != ErrorKind::UnexpectedEof {
+            return FormatError::io("read", place.as_ref())(error);
+        }
+        // It had as many bytes when it was opened.
+        let end = self.start + stored.range.end as u64;
+        FormatError::Malformed {
+            place,
+            offset: end,
+            found: String::from("the end of the file before it"),
+            expected: String::from("as many bytes as before: it was cut off while being read"),
         }
     }
 }
@@ -214,15 +249,21 @@ mod tests {
         let stored = MAX_VALUES + 4;
         let header = file("F32", 4, stored);
         let len = header.len() as u64 + stored;
-        let error = TensorFile::from(&mut &header[..], len, String::from("bytes")).unwrap_err();
+        let listing = safetensors::listing(&mut &header[..], len, String::from("bytes")).unwrap();
+        let error = TensorFile::of(listing, len, Source::Memory(Vec::new())).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
     }
 
     #[test]
     fn a_file_that_shrinks_while_it_is_read_is_refused() {
-        let header = file("F32", 4, 8);
-        let len = header.len() as u64 + 8;
-        let error = TensorFile::from(&mut &header[..], len, String::from("bytes")).unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shrinks.safetensors");
+        let mut bytes = file("F32", 4, 8);
+        bytes.extend([0; 8]);
+        fs::write(&path, &bytes).unwrap();
+        let file = read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = file.tensor(&file.listing().tensors[0]).unwrap_err();
         assert!(error.to_string().contains("found the end of the file"), "{error}");
     }
 
