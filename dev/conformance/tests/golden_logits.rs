@@ -2,16 +2,16 @@
 //! maximum and with the same top 5. The files say how they were made.
 
 use conformance::golden;
-use striate_exec::{Backend, Interpreter, Native, Options};
+use striate_exec::{Backend, Interpreter, Isa, Native, Options};
 use striate_tensor::top;
 
-fn compare(name: &str, backend: &dyn Backend) {
+fn compare(name: &str, backend: &dyn Backend, isa: Option<Isa>) {
     let file = golden::read(&format!("logits/{name}.json"));
     let entry = striate_zoo::find(name).unwrap();
     let graph = entry.build(&entry.config()).unwrap();
     let params = golden::params(&graph, &entry.naming, file["gain"].as_f64().unwrap());
     let images = golden::input(&file["input"], "input");
-    let options = Options { batch: images.shape()[0], ..Options::default() };
+    let options = Options { batch: images.shape()[0], isa, ..Options::default() };
     let mut network = backend.compile(&graph, &params, &options).unwrap();
     let outputs = network.run(&images).unwrap();
     let scale = file["max_abs"].as_f64().unwrap();
@@ -37,7 +37,7 @@ fn native() {
     names.sort();
     assert!(names.len() >= 56, "golden files are missing: {names:?}");
     for name in names {
-        compare(&name, &Native::default());
+        compare(&name, &Native::default(), None);
     }
 }
 
@@ -63,6 +63,26 @@ fn interpreter() {
         "squeezenet1_1",
     ];
     for name in names {
-        compare(name, &Interpreter);
+        compare(name, &Interpreter, None);
+    }
+}
+
+#[test]
+fn every_instruction_set() {
+    let names = [
+        "lenet5",
+        "lenet5_1998",
+        "alexnet_2012",
+        "googlenet",
+        "inception_resnet_v1",
+        "resnet18",
+        "resnet20_cifar",
+        "preresnet164_cifar",
+        "squeezenet1_1",
+    ];
+    for isa in Isa::available() {
+        for name in names {
+            compare(name, &Native::default(), Some(isa));
+        }
     }
 }
