@@ -24,6 +24,11 @@ pub(crate) fn offer<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> S
 
 /// Refuses a path at which there is nothing; what is there under a similar name is offered.
 pub(crate) fn existing(path: &Path) -> Result<(), Failure> {
+    existing_or(path, &[])
+}
+
+/// The same where some names stand for what is no path.
+pub(crate) fn existing_or(path: &Path, names: &[&str]) -> Result<(), Failure> {
     // What cannot be looked at (permissions) is told by whoever reads it.
     if !matches!(path.try_exists(), Ok(false)) {
         return Ok(());
@@ -39,7 +44,8 @@ pub(crate) fn existing(path: &Path) -> Result<(), Failure> {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let offer = offer(&name, there.iter().map(String::as_str));
+    let names = names.iter().copied().filter(|_| folder == Path::new("."));
+    let offer = offer(&name, there.iter().map(String::as_str).chain(names));
     Err(Failure::failed(if folder.is_dir() {
         format!("{}: no such file or directory{offer}", path.display())
     } else {

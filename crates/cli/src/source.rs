@@ -106,7 +106,7 @@ fn of(
 }
 
 fn folder(path: &Path) -> Result<Source, Failure> {
-    nearest::existing(path)?;
+    nearest::existing_or(path, &["mnist"])?;
     match Mnist::open(path) {
         Ok(digits) => return Ok(of_mnist(&digits, path)),
         Err(DataError::Empty { .. }) => {}

@@ -77,6 +77,8 @@ fn a_mistyped_file_gets_the_nearest() {
     assert!(error.contains("the nearest names are chelsea.png"), "{error}");
     let (_, error) = expect(1, &["predict", "squeezenet1_1", "--weights", "READMEmd", PICTURE]);
     assert!(root().join("README.md").exists() && error.contains("README.md"), "{error}");
+    let (_, error) = expect(1, &["train", "lenet5", "mnsit"]);
+    assert!(error.contains("the nearest name is mnist"), "{error}");
     let (_, error) = expect(1, &["predict", "nowhere/chelsea.png"]);
     assert!(error.contains("no directory nowhere"), "{error}");
 }
