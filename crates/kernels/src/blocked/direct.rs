@@ -10,7 +10,7 @@ use super::convolution::{Outputs, Work};
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Sink, Start, even, piece, tile};
+use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -249,7 +249,7 @@ impl Kernel for Part<'_> {
                 let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
                 let at = group * direct.groups.inputs * map + start;
                 let pair = Pair { block, j, at, row_len };
-                pair.run(s, direct, work, input, taps, picture, &mut out, sum.as_mut());
+                pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
         }
@@ -270,7 +270,6 @@ impl Pair {
     fn run<S: Simd>(
         &self,
         s: S,
-        direct: &Direct,
         work: &Work<'_>,
         input: &[Pixel],
         taps: &[usize],
@@ -282,13 +281,6 @@ impl Pair {
         let (rows, columns) = (out.rows.clone(), out.columns.clone());
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
-        let next = match direct.is_deep() {
-            true => &weights[j * stride..],
-            false => &[],
-        };
-        let next = [0, j - 1].map(|block| next.get(block * stride..).unwrap_or(&[]));
-        let next = next.map(|next| &next[..stride.min(next.len())]);
-        let tiles = rows.len() * columns.len();
         let finish = work.tail.finish(picture);
         let pixels = even(columns.len(), S::TILE[j - 1]);
         let most = (WEIGHTS / (j * LANES)).max(1);
@@ -307,7 +299,6 @@ impl Pair {
                 stride,
                 start,
                 finish: None,
-                ahead: [&[]; 2],
             };
             for row in rows.clone() {
                 for column in columns.clone().step_by(pixels) {
@@ -319,13 +310,7 @@ impl Pair {
                     };
                     let finish =
                         last.then(|| finish.at(block, work.tail.residual_pixel(row, column)));
-                    // The weights of the next blocks are on their way with the last run of taps.
-                    let done = (row - rows.start) * columns.len() + column - columns.start;
-                    let ahead = match last {
-                        true => next.map(|next| piece(next, done, len, tiles)),
-                        false => [&[][..]; 2],
-                    };
-                    let product = Product { finish, ahead, ..product };
+                    let product = Product { finish, ..product };
                     let at = at + (row - rows.start) * row_len + column - columns.start;
                     tile::<S>(len, j)(s, &product, at, &mut sink);
                 }

@@ -21,8 +21,6 @@ pub(crate) struct Product<'a> {
     pub(crate) stride: usize,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
-    /// Weights that will be read next and come from far: they are asked for, some with each tap.
-    pub(crate) ahead: [&'a [Pixel]; 2],
 }
 
 /// What a sum begins with.
@@ -192,12 +190,6 @@ pub(crate) fn even(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most).max(1)).max(1)
 }
 
-/// What `len` of `all` pixels, from `at` on, ask for of what is read next.
-#[inline(always)]
-pub(crate) fn piece(next: &[Pixel], at: usize, len: usize, all: usize) -> &[Pixel] {
-    &next[next.len() * at / all..next.len() * (at + len) / all]
-}
-
 fn compute<S: Simd, const P: usize, const J: usize>(
     s: S,
     product: &Product<'_>,
@@ -219,7 +211,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Compute { product, at, sink } = self;
-        let Product { input, taps, weights, stride, start, finish, ahead } = *product;
+        let Product { input, taps, weights, stride, start, finish } = *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
         let mut sums = [[s.zero(); J]; P];
@@ -255,13 +247,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
                 }
             }
         }
-        let mut ahead = ahead.map(|ahead| ahead.chunks(ahead.len().div_ceil(taps.len()).max(1)));
         for (t, tap) in taps.iter().enumerate() {
-            for ahead in &mut ahead {
-                if let Some(lines) = ahead.next() {
-                    lines.iter().for_each(|line| s.prefetch(&line.0));
-                }
-            }
             let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
                 unreachable!("a tap reads within the input")
             };

@@ -16,7 +16,7 @@ use super::layout::Pixel;
 use super::points::{Four, Points, Six, filter_matrix};
 use super::simd::{Isa, Kernel, LANES, Lanes, Simd};
 use super::strip::share;
-use super::tile::{Product, Sink, Start, even, piece, tile};
+use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
 use crate::threads::{Patch, Runs, Threads};
 
@@ -25,9 +25,6 @@ const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
 
 /// Tiles of a chunk, at least: fewer would not fill the register tile.
 const FEWEST: usize = 14;
-
-/// Up to so many tiles, the weights of a point take longer to come than to be used.
-const FAR: usize = 64;
 
 /// Output blocks whose products are in the cache at a time.
 const PAIR: usize = 2;
@@ -390,22 +387,12 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let pixels = even(count, S::TILE[j - 1]);
-        let point_len = taps.len() * LANES;
-        // Weights that pass by once come from far: those of the next point are on their way.
-        let far = count <= FAR;
         for point in 0..A * A {
-            let next = [0, j - 1].map(|block| match far {
-                true => &weights[block * stride + (point + 1) * point_len..],
-                false => &[],
-            });
-            let next = next.map(|next| &next[..point_len.min(next.len())]);
-            let weights = &weights[point * point_len..];
+            let weights = &weights[point * taps.len() * LANES..];
             let start = Start::Zero;
-            let input = self.v;
+            let product = Product { input: self.v, taps, weights, stride, start, finish: None };
             for at in (0..count).step_by(pixels) {
                 let len = pixels.min(count - at);
-                let ahead = next.map(|next| piece(next, at, len, count));
-                let product = Product { input, taps, weights, stride, start, finish: None, ahead };
                 let at = point * count + at;
                 let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, len), sum: None };
                 tile::<S>(len, j)(s, &product, at, &mut sink);
