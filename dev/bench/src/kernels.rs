@@ -61,6 +61,10 @@ pub(crate) fn run(filter: &str) {
         conv(256, 256, 3, 2, 14),
         conv(512, 512, 3, 2, 7),
         conv(64, 192, 5, 1, 27),
+        Conv { kernel: [1, 7], pad: [0, 3, 0, 3], ..conv(192, 192, 7, 1, 17) },
+        Conv { kernel: [7, 1], pad: [3, 0, 3, 0], ..conv(192, 192, 7, 1, 17) },
+        conv(288, 384, 3, 2, 17),
+        conv(768, 192, 1, 1, 17),
     ];
     for conv in convs {
         for algorithm in Algorithm::ALL {
@@ -70,14 +74,14 @@ pub(crate) fn run(filter: &str) {
 }
 
 fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filter: &str) {
-    let Conv { input: [c, h, w], output: [o, oh, ow], kernel: [k, _], stride: [s, _], .. } = *conv;
-    let name = format!("{c}→{o} {k}×{k}/{s} {oh}² {}", algorithm.name());
+    let Conv { input: [c, h, w], output: [o, oh, ow], kernel: [k, kw], stride: [s, _], .. } = *conv;
+    let name = format!("{c}→{o} {k}×{kw}/{s} {oh}² {}", algorithm.name());
     let Some(convolution) = Convolution::new(isa, algorithm, conv) else { return };
     if !name.contains(filter) || (c <= 4) != (algorithm == Algorithm::FirstLayer) {
         return;
     }
     let value = |i: usize| ((i * 7919 % 2003) as f32 - 1001.0) / 1001.0;
-    let weight: Vec<f32> = (0..o * c * k * k).map(value).collect();
+    let weight: Vec<f32> = (0..o * c * k * kw).map(value).collect();
     let mut packed = vec![Pixel::ZERO; convolution.packed_len()];
     convolution.pack(threads, &weight, &mut packed);
     let planes: Vec<f32> = (0..c * h * w).map(value).collect();
@@ -93,7 +97,7 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
         let outputs = Outputs { out: Destination::whole(&mut out, blocks(o)), sum: None };
         convolution.run(threads, x, &packed, &tail, outputs, &mut scratch);
     };
-    let flops = 2.0 * (o * c * k * k * oh * ow) as f64;
+    let flops = 2.0 * (o * c * k * kw * oh * ow) as f64;
     let seconds = flops / 4e11;
     let runs = ((0.15 / seconds) as usize).clamp(5, 2000);
     let hot = best(runs, &mut call);

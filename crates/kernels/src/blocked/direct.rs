@@ -119,7 +119,7 @@ impl Direct {
         let rows = self.conv.output[1];
         let size = |rows| Strip::new(&self.conv, rows).len() * self.all_inputs();
         let most = (1..=rows).rev().find(|&rows| size(rows) <= INPUT).unwrap_or(1).max(2.min(rows));
-        let makes = if self.is_deep() { most } else { share(rows, most, threads) };
+        let makes = if self.is_deep() { even(rows, most) } else { share(rows, most, threads) };
         Strip::new(&self.conv, makes)
     }
 
@@ -127,6 +127,19 @@ impl Direct {
     /// blocks, so that each reads its weights once.
     fn is_deep(&self) -> bool {
         self.packed_len() > WEIGHTS
+    }
+
+    /// How many blocks a part of the work makes, of so many, that the threads end together.
+    fn own_blocks(&self, blocks: usize, parts: usize, threads: usize) -> usize {
+        // What a part costs besides, in blocks: each copies its strip.
+        let beside = if self.is_pointwise() { 0.25 } else { 1.0 };
+        // A thread that is held up makes the others wait for a tenth of its part.
+        let cost = |own: &usize| {
+            let rounds = (parts * blocks.div_ceil(*own)).div_ceil(threads);
+            rounds as f64 * (*own as f64 + beside) + 0.1 * *own as f64
+        };
+        let pairs = (1..=blocks.div_ceil(2)).map(|pairs| 2 * pairs);
+        pairs.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(blocks)
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -146,22 +159,22 @@ impl Direct {
         let [out, height, width] = self.conv.output;
         let threads = work.threads.count();
         let blocks = blocks(out);
+        let strip = self.strip(threads);
         // Where nothing is between the rows, they are one.
         let skips = work.tail.residual.is_some_and(|residual| residual.stride != 1);
-        let flat = self.is_pointwise() && !skips;
+        let flat = (self.is_pointwise() || strip.is_dense()) && !skips;
         let size = if flat { [1, height * width] } else { [height, width] };
-        let strip = self.strip(threads);
         let row_cut = if flat { 1 } else { strip.makes };
-        let parts = self.conv.batch * size[0].div_ceil(row_cut);
-        let own = if self.is_deep() || parts < threads {
-            let wanted = (4 * threads).div_ceil(parts).max(1);
-            blocks.div_ceil(wanted).next_multiple_of(2)
-        } else {
-            blocks
+        let column_cut = match (flat, self.is_pointwise()) {
+            (false, _) => width,
+            (true, false) => strip.makes * width,
+            (true, true) if self.is_deep() => size[1],
+            (true, true) => share(size[1], INPUT / self.all_inputs(), threads),
         };
-        let column_cut = match flat && !self.is_deep() {
-            true => share(size[1], INPUT / self.all_inputs(), threads),
-            false => size[1],
+        let parts = self.conv.batch * size[0].div_ceil(row_cut) * size[1].div_ceil(column_cut);
+        let own = match self.is_deep() || parts < threads {
+            true => self.own_blocks(blocks, parts, threads),
+            false => blocks,
         };
         let cut = [1, own, row_cut, column_cut];
         let area = self.conv.input[1] * self.conv.input[2];
@@ -237,8 +250,10 @@ impl Kernel for Part<'_> {
                 (x, area, out.width(), out.rows.start * out.width() + out.columns.start)
             } else {
                 let maps = scratch.chunks_exact_mut(strip.len());
+                // Of rows that are one, the columns say which.
+                let first = out.rows.start + out.columns.start / direct.conv.output[2];
                 for (map, strip_map) in x.chunks_exact(area).zip(maps) {
-                    strip.copy(map, Pixel::ZERO, out.rows.start, strip_map);
+                    strip.copy(map, Pixel::ZERO, first, strip_map);
                 }
                 (&*scratch, strip.len(), strip.row(), 0)
             };

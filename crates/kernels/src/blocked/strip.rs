@@ -33,6 +33,11 @@ impl Strip {
         self.rows * self.width * self.phases
     }
 
+    /// Whether nothing lies between what makes a row of the output and what makes the next.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.row() == self.conv.output[2]
+    }
+
     /// Where the tap of a row and column of the kernel begins to read.
     pub(crate) fn tap(&self, [down, right]: [usize; 2]) -> usize {
         let (down, right) = (down * self.conv.dilation[0], right * self.conv.dilation[1]);
