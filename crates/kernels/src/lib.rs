@@ -9,9 +9,14 @@
 //! there are: no sum is ever cut by the number of threads. They do depend on the instruction set.
 //! Infinities and what is not a number go through as IEEE 754 says.
 //!
-//! Convolutions copy pixels into a matrix (`im2col`) and multiply that (`gemm`, `dot`); hot loops are
-//! plain Rust, compiled once for every instruction set (`simd`). `unsafe` is in `simd` and
-//! `threads` alone. To read along: [`conv`], then [`threads`].
+//! There are two sets. The plain kernels train: convolutions copy pixels into a matrix (`im2col`) and
+//! multiply that (`gemm`, `dot`); hot loops are plain Rust, compiled once for every instruction set
+//! (`simd`). Those in [`blocked`] run networks: maps lie in blocks of sixteen channels, and one
+//! register tile multiplies all.
+//!
+//! `unsafe` is in `simd`, `threads`, and in `blocked` in `simd` (intrinsics), `layout` and `buffer`
+//! (pixels as numbers, mapped memory as pixels). To read along: [`conv`], then [`threads`], then
+//! [`blocked`].
 
 #![allow(clippy::too_many_arguments, reason = "slices and sizes in, slices out")]
 #![deny(unsafe_code)]
