@@ -6,7 +6,7 @@ use super::direct::each_patch;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Finish, Sink, even};
+use super::tile::{Finish, Sink, even, instance};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -152,16 +152,7 @@ struct Product<'a> {
 type Tile<S> = fn(S, &Product<'_>, at: usize, &Finish<'_>, &mut Sink<'_>);
 
 fn tile<S: Simd>(pixels: usize, blocks: usize) -> Tile<S> {
-    macro_rules! tiles {
-        ($($p:literal)*) => {
-            match (pixels, blocks) {
-                $(($p, 1) => compute::<S, $p, 1>,
-                  ($p, 2) => compute::<S, $p, 2>,)*
-                _ => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
-            }
-        };
-    }
-    tiles!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    instance!(compute::<S>, pixels, blocks)
 }
 
 fn compute<S: Simd, const P: usize, const J: usize>(

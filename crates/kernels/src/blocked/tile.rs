@@ -171,18 +171,24 @@ impl Sink<'_> {
 /// Computes `pixels` × `blocks` outputs: of the product, the pixels from `at` on.
 pub(crate) type Tile<S> = fn(S, &Product<'_>, at: usize, &mut Sink<'_>);
 
+/// The instance of a tile for so many pixels and blocks.
+macro_rules! instance {
+    ($compute:ident::<$s:ident>, $pixels:expr, $blocks:expr) => {
+        instance!($compute::<$s>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    ($compute:ident::<$s:ident>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
+        match ($pixels, $blocks) {
+            $(($p, 1) => $compute::<$s, $p, 1>,
+              ($p, 2) => $compute::<$s, $p, 2>,)*
+            (pixels, blocks) => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
+        }
+    };
+}
+pub(crate) use instance;
+
 /// The tile for 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2.
 pub(crate) fn tile<S: Simd>(pixels: usize, blocks: usize) -> Tile<S> {
-    macro_rules! tiles {
-        ($($p:literal)*) => {
-            match (pixels, blocks) {
-                $(($p, 1) => compute::<S, $p, 1>,
-                  ($p, 2) => compute::<S, $p, 2>,)*
-                _ => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
-            }
-        };
-    }
-    tiles!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    instance!(compute::<S>, pixels, blocks)
 }
 
 /// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
