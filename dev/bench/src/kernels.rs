@@ -65,6 +65,10 @@ pub(crate) fn run(filter: &str) {
         Conv { kernel: [7, 1], pad: [3, 0, 3, 0], ..conv(192, 192, 7, 1, 17) },
         conv(288, 384, 3, 2, 17),
         conv(768, 192, 1, 1, 17),
+        conv(16, 16, 3, 1, 32),
+        conv(16, 32, 3, 2, 16),
+        conv(32, 32, 3, 1, 16),
+        conv(64, 64, 3, 1, 8),
     ];
     for conv in convs {
         for algorithm in Algorithm::ALL {

@@ -107,7 +107,8 @@ impl Winograd {
     fn schedule(&self, threads: usize) -> Schedule {
         let [down, right] = self.tiles();
         let (map, pictures) = (down * right, self.conv.batch);
-        let wanted = (CHUNK / (self.points() * self.all_inputs())).max(FEWEST);
+        let most = (CHUNK / (self.points() * self.all_inputs())).max(FEWEST);
+        let wanted = most.min((pictures * map).div_ceil(threads)).max(FEWEST);
         // What has to come from beyond the second cache, in pixels.
         let all = self.points() * self.all_inputs() * pictures * map;
         let chunks = (pictures * map).div_ceil(wanted);
@@ -120,7 +121,8 @@ impl Winograd {
             return Schedule::Chunked([share(pictures, few, threads), down, right]);
         }
         if right <= wanted {
-            return Schedule::Chunked([1, share(down, wanted / right, threads), right]);
+            let rows = (most / right).min(wanted.div_ceil(right));
+            return Schedule::Chunked([1, share(down, rows, threads), right]);
         }
         Schedule::Chunked([1, 1, share(right, wanted, 1)])
     }
@@ -128,7 +130,7 @@ impl Winograd {
     /// Pixels of the transforms of so many tiles of a block: one more than there are, so that not
     /// all blocks share their place in the first cache.
     fn apart(&self, tiles: usize) -> usize {
-        self.points() * tiles + 1
+        self.points() * odd(tiles) + 1
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -206,6 +208,13 @@ impl Winograd {
             }
         }
     }
+}
+
+/// Pixels from a point's transforms of so many tiles to the next point's: an odd number, so that
+/// not all points share their place in the first cache.
+#[inline(always)]
+fn odd(tiles: usize) -> usize {
+    tiles | 1
 }
 
 /// Some tiles of a batch of maps, in the order of pictures, rows, columns.
@@ -290,6 +299,7 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
         let Forward { winograd, points, x, tiles, block, v } = self;
         let Conv { input: [_, height, width], pad: [top, left, ..], .. } = winograd.conv;
         let (area, count, inputs) = (height * width, tiles.count(), winograd.all_inputs());
+        let stride = odd(count);
         let mut place = tiles.first();
         for at in 0..count {
             let [picture, row, column] = place;
@@ -328,11 +338,11 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
                     half[r][c] = column[r];
                 }
             }
-            let v = &mut v[at..][..(A * A - 1) * count + 1];
+            let v = &mut v[at..][..(A * A - 1) * stride + 1];
             for r in 0..A {
                 let row = points.input(s, half[r]);
                 for c in 0..A {
-                    s.store(row[c], &mut v[(r * A + c) * count].0);
+                    s.store(row[c], &mut v[(r * A + c) * stride].0);
                 }
             }
         }
@@ -393,7 +403,7 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
             let product = Product { input: self.v, taps, weights, stride, start, finish: None };
             for at in (0..count).step_by(pixels) {
                 let len = pixels.min(count - at);
-                let at = point * count + at;
+                let at = point * odd(count) + at;
                 let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, len), sum: None };
                 tile::<S>(len, j)(s, &product, at, &mut sink);
             }
@@ -406,16 +416,17 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
         let Back { points, work, tiles, m, out, sum, .. } = self;
         let (tail, count): (&Tail<'_>, _) = (work.tail, tiles.count());
         let bias = s.load(&tail.bias[block].0);
-        let m = &m[first..][..A * A * count];
+        let stride = odd(count);
+        let m = &m[first..][..A * A * stride];
         let mut place = tiles.first();
         for at in 0..count {
             let [picture, row, column] = place;
             place = tiles.next(place);
             let (row, column) = (row * M, column * M);
-            let m = &m[at..][..(A * A - 1) * count + 1];
+            let m = &m[at..][..(A * A - 1) * stride + 1];
             let mut half = [[s.zero(); A]; M];
             for c in 0..A {
-                let load = |r: usize| s.load(&m[(r * A + c) * count].0);
+                let load = |r: usize| s.load(&m[(r * A + c) * stride].0);
                 let column = points.output(s, std::array::from_fn(load));
                 for r in 0..M {
                     half[r][c] = column[r];
