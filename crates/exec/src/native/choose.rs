@@ -4,7 +4,7 @@
 //! taken. The figures are measurements on a processor that starts one such multiply-add a cycle.
 
 use striate_kernels::Conv;
-use striate_kernels::blocked::{Algorithm, Convolution, Isa, LANES, Linear, Pixel};
+use striate_kernels::blocked::{Algorithm, Convolution, Isa, Linear, Pixel};
 
 use super::program::{Action, Program, Step};
 
@@ -55,7 +55,7 @@ pub(crate) fn choose(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
             let fits = |algorithm: &Algorithm| planes == (*algorithm == Algorithm::FirstLayer);
             let ways = Algorithm::ALL.into_iter().filter(fits);
             let ways = ways.filter_map(|algorithm| Convolution::new(isa, algorithm, &conv));
-            let cost = |way: &Convolution| cycles(way, &conv, cold);
+            let cost = |way: &Convolution| cycles(way, cold);
             let best = ways.min_by(|a, b| cost(a).total_cmp(&cost(b)));
             best.map_or(Method::Plain, |way| Method::Convolution(Box::new(way)))
         }
@@ -70,26 +70,8 @@ pub(crate) fn choose(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
 const THREADS: f64 = 2.0;
 
 /// What a convolution takes, in cycles.
-fn cycles(way: &Convolution, conv: &Conv, cold: bool) -> f64 {
-    let Conv { batch, input: [channels, ..], output: [out, h, w], kernel: [kh, kw], .. } = *conv;
-    let blocks = |channels: usize| channels.div_ceil(LANES) as f64;
-    let lanes = LANES as f64;
-    let (inputs, outputs) = (blocks(channels), blocks(out));
-    // The multiply-adds of all lanes at a place, for one tap.
-    let products = inputs * lanes * outputs / conv.groups as f64;
-    let transformed = |makes: usize, reads: usize, transform: f64| {
-        let tiles = (batch * h.div_ceil(makes) * w.div_ceil(makes)) as f64;
-        (reads * reads) as f64 * tiles * products / 0.95
-            + tiles * (inputs + outputs) / 2.0 * transform
-    };
-    let compute = match way.algorithm() {
-        Algorithm::Direct => (kh * kw * batch * h * w) as f64 * products / 0.97,
-        Algorithm::FirstLayer => (kh * kw * channels * batch * h * w) as f64 * outputs / 0.9,
-        Algorithm::Winograd2 => transformed(2, 4, 120.0),
-        Algorithm::Winograd4 => transformed(4, 6, 480.0),
-        Algorithm::Winograd2x5 => transformed(2, 6, 400.0),
-    };
-    let compute = compute / THREADS;
+fn cycles(way: &Convolution, cold: bool) -> f64 {
+    let compute = way.cycles() / THREADS;
     // Bytes a cycle from memory, or from the last cache. The shorter of the two hides behind the
     // longer, but for a quarter of it.
     let rate = if cold { 8.6 } else { 40.0 };

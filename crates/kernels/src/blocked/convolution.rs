@@ -2,7 +2,7 @@ use super::Destination;
 use super::direct::Direct;
 use super::first::First;
 use super::layout::{Pixel, blocks};
-use super::simd::Isa;
+use super::simd::{Isa, LANES};
 use super::tile::{Finish, Residual};
 use super::winograd::Winograd;
 use crate::conv::Conv;
@@ -21,16 +21,25 @@ pub enum Algorithm {
     Winograd4,
     /// Winograd's F(2×2, 5×5): 2.8 times fewer products.
     Winograd2x5,
+    /// Winograd's F(4×4, 5×5): 6.25 times fewer products.
+    Winograd4x5,
+    /// Winograd's F(4, 3) along a row or a column: half the products.
+    Line3,
+    /// Winograd's F(4, 7) along a row or a column: 2.8 times fewer products.
+    Line7,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 5] = [
+    pub const ALL: [Algorithm; 8] = [
         Algorithm::Direct,
         Algorithm::FirstLayer,
         Algorithm::Winograd2,
         Algorithm::Winograd4,
         Algorithm::Winograd2x5,
+        Algorithm::Winograd4x5,
+        Algorithm::Line3,
+        Algorithm::Line7,
     ];
 
     /// What it is called in a printed plan.
@@ -41,6 +50,9 @@ impl Algorithm {
             Algorithm::Winograd2 => "F(2,3)",
             Algorithm::Winograd4 => "F(4,3)",
             Algorithm::Winograd2x5 => "F(2,5)",
+            Algorithm::Winograd4x5 => "F(4,5)",
+            Algorithm::Line3 => "F(4,3) line",
+            Algorithm::Line7 => "F(4,7) line",
         }
     }
 }
@@ -121,12 +133,17 @@ impl Convolution {
     /// # Panics
     /// If the groups do not divide the channels.
     pub fn new(isa: Isa, algorithm: Algorithm, conv: &Conv) -> Option<Convolution> {
+        let winograd = |makes, taps| Winograd::new(conv, makes, taps).map(Method::Winograd);
+        let line = |taps| winograd(4, if conv.kernel[0] == 1 { [1, taps] } else { [taps, 1] });
         let method = match algorithm {
             Algorithm::Direct => Method::Direct(Direct::new(conv)),
             Algorithm::FirstLayer => Method::First(First::new(conv)?),
-            Algorithm::Winograd2 => Method::Winograd(Winograd::new(conv, 3, 2)?),
-            Algorithm::Winograd4 => Method::Winograd(Winograd::new(conv, 3, 4)?),
-            Algorithm::Winograd2x5 => Method::Winograd(Winograd::new(conv, 5, 2)?),
+            Algorithm::Winograd2 => winograd(2, [3, 3])?,
+            Algorithm::Winograd4 => winograd(4, [3, 3])?,
+            Algorithm::Winograd2x5 => winograd(2, [5, 5])?,
+            Algorithm::Winograd4x5 => winograd(4, [5, 5])?,
+            Algorithm::Line3 => line(3)?,
+            Algorithm::Line7 => line(7)?,
         };
         Some(Convolution { isa, algorithm, conv: *conv, method })
     }
@@ -153,6 +170,19 @@ impl Convolution {
             Method::Direct(direct) => direct.packed_len(),
             Method::First(first) => first.packed_len(),
             Method::Winograd(winograd) => winograd.packed_len(),
+        }
+    }
+
+    /// About how long it takes on one core that starts a multiply-add of sixteen lanes a cycle, in
+    /// cycles; without what it waits for memory.
+    pub fn cycles(&self) -> f64 {
+        let Conv { batch, input: [channels, ..], output: [out, h, w], .. } = self.conv;
+        let Conv { kernel: [kh, kw], groups, .. } = self.conv;
+        let taps = (batch * h * w * kh * kw * blocks(out)) as f64;
+        match &self.method {
+            Method::Direct(_) => taps * (blocks(channels) * LANES / groups) as f64 / 0.97,
+            Method::First(_) => taps * channels as f64 / 0.9,
+            Method::Winograd(winograd) => winograd.cycles(),
         }
     }
 

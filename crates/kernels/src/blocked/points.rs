@@ -1,118 +1,163 @@
-//! The transforms of Winograd's algorithm, `Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A`, on symmetric points.
+//! The transforms of Winograd's algorithm along an axis, `Y = Aᵀ[(G g) ⊙ (Bᵀ d)]`, on the points 0,
+//! ±p for each of some p, and ∞.
 //!
-//! Lavin, Gray 2016, "Fast algorithms for convolutional neural networks"; the points of F(4,3) are 0,
-//! ±√½, ±√2, ∞, which lose no more than a binary digit against the definition (0, ±1, ±2, ∞ lose
-//! two). A pair of points shares its even and its odd part.
-
-use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+//! Lavin, Gray 2016, "Fast algorithms for convolutional neural networks". With the products over the
+//! other points' distances in `G`, the rows of `Bᵀ` are the coefficients of the polynomials that
+//! vanish at all other points, and `Aᵀ` has the powers of the points. The two points of a pair share
+//! the even and the odd part of both. An axis along which the kernel is one has a single point.
 
 use super::simd::Simd;
 
-/// One axis of F(M, A − M + 1): `A` points, the last of them infinity.
-pub(crate) trait Points<const A: usize, const M: usize>: Copy + Send + Sync {
-    /// `Bᵀ d`.
-    fn input<S: Simd>(self, s: S, d: [S::V; A]) -> [S::V; A];
-    /// `Aᵀ m`.
-    fn output<S: Simd>(self, s: S, m: [S::V; A]) -> [S::V; M];
-}
-
-/// 0, ±1, ∞.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Four;
-
-/// 0, ±√½, ±√2, ∞.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Six;
-
-impl Points<4, 2> for Four {
-    #[inline(always)]
-    fn input<S: Simd>(self, s: S, d: [S::V; 4]) -> [S::V; 4] {
-        [s.sub(d[2], d[0]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[3], d[1])]
-    }
-
-    #[inline(always)]
-    fn output<S: Simd>(self, s: S, m: [S::V; 4]) -> [S::V; 2] {
-        let (even, odd) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
-        [s.add(m[0], even), s.add(odd, m[3])]
+/// The p of each pair of points.
+///
+/// On ±√½ and ±√2 six points lose no more than a binary digit against the definition; ±1 and ±2
+/// would lose two. Eight and ten points lose two on these.
+pub(crate) const fn pairs(points: usize) -> &'static [f64] {
+    use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+    match points {
+        1 => &[],
+        4 => &[1.0],
+        6 => &[FRAC_1_SQRT_2, SQRT_2],
+        8 => &[0.5, 1.0, 2.0],
+        10 => &[0.4, 0.8, 1.25, 2.5],
+        _ => panic!("no such set of points"),
     }
 }
 
-/// The points ±a and ±b; a²b² = 1 and a² + b² = 5/2.
-const A1: f32 = FRAC_1_SQRT_2;
-const B1: f32 = SQRT_2;
-const A2: f32 = 0.5;
-const B2: f32 = 2.0;
+/// The most pairs.
+const MOST: usize = 4;
 
-impl Six {
-    #[inline(always)]
-    fn transformed<S: Simd>(s: S, d: [S::V; 6]) -> [S::V; 6] {
-        let [a, b, minus_a2, minus_b2] = [A1, B1, -A2, -B2].map(|c| s.splat(c));
-        let [minus_a, minus_b, sum] = [-A1, -B1, -(A2 + B2)].map(|c| s.splat(c));
-        let even_a = s.mul_add(d[2], minus_b2, d[4]);
-        let odd_a = s.mul_add(d[1], minus_b2, d[3]);
-        let even_b = s.mul_add(d[2], minus_a2, d[4]);
-        let odd_b = s.mul_add(d[1], minus_a2, d[3]);
-        [
-            s.add(d[0], s.mul_add(d[2], sum, d[4])),
-            s.mul_add(odd_a, a, even_a),
-            s.mul_add(odd_a, minus_a, even_a),
-            s.mul_add(odd_b, b, even_b),
-            s.mul_add(odd_b, minus_b, even_b),
-            s.add(d[1], s.mul_add(d[3], sum, d[5])),
-        ]
+/// The coefficients, lowest first, of the product of `y − p²` over all pairs, or all but one.
+const fn vanishing(points: usize, but: usize) -> [f64; MOST + 1] {
+    let pairs = pairs(points);
+    let mut product = [0.0; MOST + 1];
+    product[0] = 1.0;
+    let mut pair = 0;
+    while pair < pairs.len() {
+        if pair != but {
+            let mut power = MOST;
+            while power > 0 {
+                product[power] = product[power - 1] - pairs[pair] * pairs[pair] * product[power];
+                power -= 1;
+            }
+            product[0] *= -pairs[pair] * pairs[pair];
+        }
+        pair += 1;
+    }
+    product
+}
+
+/// [`vanishing`] for each pair that is left out, and for none.
+const fn polynomials(points: usize) -> [[f64; MOST + 1]; MOST + 1] {
+    let mut all = [[0.0; MOST + 1]; MOST + 1];
+    let mut but = 0;
+    while but <= MOST {
+        all[but] = vanishing(points, if but == MOST { usize::MAX } else { but });
+        but += 1;
+    }
+    all
+}
+
+/// `p^0`, `p^1`, … of each pair.
+const fn powers(points: usize) -> [[f64; MOST]; MOST] {
+    let pairs = pairs(points);
+    let mut powers = [[1.0; MOST]; MOST];
+    let mut pair = 0;
+    while pair < pairs.len() {
+        let mut power = 1;
+        while power < MOST {
+            powers[pair][power] = powers[pair][power - 1] * pairs[pair];
+            power += 1;
+        }
+        pair += 1;
+    }
+    powers
+}
+
+/// `sum + factor · x`, by the cheapest way; the factor is a constant where this is called.
+#[inline(always)]
+fn plus<S: Simd>(s: S, sum: S::V, factor: f64, x: S::V) -> S::V {
+    if factor == 1.0 {
+        s.add(sum, x)
+    } else if factor == -1.0 {
+        s.sub(sum, x)
+    } else {
+        s.mul_add(x, s.splat(factor as f32), sum)
     }
 }
 
-impl Points<6, 4> for Six {
-    #[inline(always)]
-    fn input<S: Simd>(self, s: S, d: [S::V; 6]) -> [S::V; 6] {
-        Six::transformed(s, d)
+/// `Bᵀ d`, on `A` points.
+#[inline(always)]
+pub(crate) fn input<S: Simd, const A: usize>(s: S, d: [S::V; A]) -> [S::V; A] {
+    if A == 1 {
+        return d;
     }
-
-    #[inline(always)]
-    fn output<S: Simd>(self, s: S, m: [S::V; 6]) -> [S::V; 4] {
-        let [a, b, a2, b2] = [A1, B1, A2, B2].map(|c| s.splat(c));
-        let [a3, b3] = [A1 * A2, B1 * B2].map(|c| s.splat(c));
-        let (even_a, odd_a) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
-        let (even_b, odd_b) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
-        [
-            s.add(m[0], s.add(even_a, even_b)),
-            s.mul_add(odd_a, a, s.mul(odd_b, b)),
-            s.mul_add(even_a, a2, s.mul(even_b, b2)),
-            s.mul_add(odd_a, a3, s.mul_add(odd_b, b3, m[5])),
-        ]
+    let count = const { pairs(A).len() };
+    let polynomials = const { polynomials(A) };
+    // The highest coefficient is one.
+    let at = |polynomial: [f64; MOST + 1], degree: usize, first: usize| {
+        let mut sum = d[first + 2 * degree];
+        for power in (0..degree).rev() {
+            sum = plus(s, sum, polynomial[power], d[first + 2 * power]);
+        }
+        sum
+    };
+    let mut points = [s.zero(); A];
+    points[0] = at(polynomials[MOST], count, 0);
+    for pair in 0..count {
+        let p = const { pairs(A) }[pair];
+        let even = at(polynomials[pair], count - 1, 2);
+        let odd = at(polynomials[pair], count - 1, 1);
+        points[2 * pair + 1] = plus(s, even, p, odd);
+        points[2 * pair + 2] = plus(s, even, -p, odd);
     }
+    points[A - 1] = at(polynomials[MOST], count, 1);
+    points
 }
 
-impl Points<6, 2> for Six {
-    #[inline(always)]
-    fn input<S: Simd>(self, s: S, d: [S::V; 6]) -> [S::V; 6] {
-        Six::transformed(s, d)
+/// `Aᵀ m`, the `M` outputs of a tile.
+#[inline(always)]
+pub(crate) fn output<S: Simd, const A: usize, const M: usize>(s: S, m: [S::V; A]) -> [S::V; M] {
+    let mut outputs = [m[0]; M];
+    if A == 1 {
+        return outputs;
     }
-
-    #[inline(always)]
-    fn output<S: Simd>(self, s: S, m: [S::V; 6]) -> [S::V; 2] {
-        let [a, b] = [A1, B1].map(|c| s.splat(c));
-        let (even_a, odd_a) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
-        let (even_b, odd_b) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
-        [s.add(m[0], s.add(even_a, even_b)), s.mul_add(odd_a, a, s.mul_add(odd_b, b, m[5]))]
+    let count = const { pairs(A).len() };
+    let powers = const { powers(A) };
+    let mut halves = [[s.zero(); MOST]; 2];
+    for pair in 0..count {
+        let [plus, minus] = [m[2 * pair + 1], m[2 * pair + 2]];
+        halves[0][pair] = s.add(plus, minus);
+        halves[1][pair] = s.sub(plus, minus);
     }
+    for power in 0..M {
+        let half = &halves[power % 2];
+        let mut sum = match power {
+            0 => plus(s, m[0], 1.0, half[0]),
+            _ if power == M - 1 => plus(s, m[A - 1], powers[0][power], half[0]),
+            _ => s.mul(half[0], s.splat(powers[0][power] as f32)),
+        };
+        for pair in 1..count {
+            sum = plus(s, sum, powers[pair][power], half[pair]);
+        }
+        outputs[power] = sum;
+    }
+    outputs
 }
 
 /// `G`, a row for each point: for a point p the powers of p over the product of its distances from
 /// the other finite points, for infinity the last power alone.
 pub(crate) fn filter_matrix(points: usize, kernel: usize) -> Vec<Vec<f64>> {
-    let root = 2f64.sqrt();
-    let finite: &[f64] = match points {
-        4 => &[0.0, 1.0, -1.0],
-        _ => &[0.0, 1.0 / root, -1.0 / root, root, -root],
-    };
+    let finite: Vec<f64> =
+        std::iter::once(0.0).chain(pairs(points).iter().flat_map(|p| [*p, -p])).collect();
     let row = |(at, p): (usize, &f64)| {
         let others = finite.iter().enumerate().filter(|(other, _)| *other != at);
         let distance: f64 = others.map(|(_, other)| p - other).product();
         (0..kernel).map(|power| p.powi(power as i32) / distance).collect()
     };
     let mut rows: Vec<Vec<f64>> = finite.iter().enumerate().map(row).collect();
-    rows.push((0..kernel).map(|power| f64::from(u8::from(power == kernel - 1))).collect());
+    if points > 1 {
+        rows.push((0..kernel).map(|power| f64::from(u8::from(power == kernel - 1))).collect());
+    }
     rows
 }

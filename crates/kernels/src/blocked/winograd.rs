@@ -1,5 +1,9 @@
 //! Winograd's minimal filtering: tiles of the map are transformed, multiplied channel by channel at
-//! each of `A²` points, and the sums transformed back.
+//! each of `A × B` points, and the sums transformed back.
+//!
+//! A convolution of stride 2 is the sum of convolutions of stride 1, one for each phase: the even and
+//! the odd rows and columns of the map with those of the kernel. Their transforms are summed up like
+//! those of channels.
 //!
 //! The products at a point are a matrix product over the channels, done by the register tile with
 //! tiles of the map in the place of pixels. The products of two output blocks are transformed back at
@@ -13,7 +17,7 @@ use std::ops::Range;
 use super::convolution::{Outputs, Tail, Work};
 use super::direct::{Groups, each_patch};
 use super::layout::Pixel;
-use super::points::{Four, Points, Six, filter_matrix};
+use super::points::{self, filter_matrix};
 use super::simd::{Isa, Kernel, LANES, Lanes, Simd};
 use super::strip::share;
 use super::tile::{Product, Sink, Start, even, tile};
@@ -34,9 +38,9 @@ pub(crate) struct Winograd {
     pub(crate) conv: Conv,
     pub(crate) groups: Groups,
     /// Pixels of the output that a tile makes, down and right.
-    pub(crate) makes: usize,
-    /// Pixels of the input that it reads: points of an axis.
-    pub(crate) reads: usize,
+    pub(crate) makes: [usize; 2],
+    /// Taps of a phase, down and right.
+    pub(crate) taps: [usize; 2],
 }
 
 /// How the work is cut.
@@ -48,21 +52,41 @@ enum Schedule {
 }
 
 impl Winograd {
-    /// F(makes × makes, kernel × kernel), if the convolution is such a one.
-    pub(crate) fn new(conv: &Conv, kernel: usize, makes: usize) -> Option<Winograd> {
-        let fits = conv.kernel == [kernel; 2] && conv.stride == [1, 1] && conv.dilation == [1, 1];
-        // A point more than there are rows of the picture is but zeros.
-        let reads = makes + kernel - 1;
-        let winograd = Winograd { conv: *conv, groups: Groups::of(conv), makes, reads };
-        (fits && conv.input[0] >= 8).then_some(winograd)
+    /// F(makes, taps) along both axes, if the convolution is such a one; along an axis with one tap
+    /// there is nothing to filter.
+    pub(crate) fn new(conv: &Conv, makes: usize, taps: [usize; 2]) -> Option<Winograd> {
+        let fits = |axis: usize| {
+            let (kernel, stride) = (conv.kernel[axis], conv.stride[axis]);
+            conv.dilation[axis] == 1
+                && stride <= 2
+                && kernel >= stride
+                && kernel.div_ceil(stride) == taps[axis]
+        };
+        let makes = taps.map(|taps| if taps == 1 { 1 } else { makes });
+        let winograd = Winograd { conv: *conv, groups: Groups::of(conv), makes, taps };
+        (fits(0) && fits(1) && conv.input[0] >= 8).then_some(winograd)
+    }
+
+    /// Points of each axis: pixels of the input that a tile reads.
+    fn axes(&self) -> [usize; 2] {
+        [0, 1].map(|axis| self.makes[axis] + self.taps[axis] - 1)
     }
 
     fn points(&self) -> usize {
-        self.reads * self.reads
+        self.axes().iter().product()
+    }
+
+    fn phases(&self) -> usize {
+        self.conv.stride.iter().product()
+    }
+
+    /// Phases of blocks of a group.
+    fn inputs(&self) -> usize {
+        self.groups.inputs * self.phases()
     }
 
     fn all_inputs(&self) -> usize {
-        self.groups.count * self.groups.inputs
+        self.groups.count * self.inputs()
     }
 
     fn all_outputs(&self) -> usize {
@@ -72,12 +96,12 @@ impl Winograd {
     /// Rows and columns of tiles of a map.
     fn tiles(&self) -> [usize; 2] {
         let [_, h, w] = self.conv.output;
-        [h.div_ceil(self.makes), w.div_ceil(self.makes)]
+        [h.div_ceil(self.makes[0]), w.div_ceil(self.makes[1])]
     }
 
     /// Pixels of the weights of an output block: of each point, of each input block.
     fn block_weights(&self) -> usize {
-        self.points() * self.groups.inputs * LANES
+        self.points() * self.inputs() * LANES
     }
 
     pub(crate) fn packed_len(&self) -> usize {
@@ -85,23 +109,47 @@ impl Winograd {
     }
 
     pub(crate) fn pack(&self, isa: Isa, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
-        let kernel = self.conv.kernel[0];
-        let matrix = filter_matrix(self.reads, kernel);
-        let width = self.groups.inputs * LANES;
+        let Conv { kernel: [_, kw], stride: [down, right], .. } = self.conv;
+        let [rows, columns] = self.axes();
+        let [height, width] = self.taps;
+        let matrices = [filter_matrix(rows, height), filter_matrix(columns, width)];
+        let (phases, all) = (self.phases(), self.inputs() * LANES);
         threads.chunks(packed, self.block_weights(), |block, packed| {
-            // Of each input channel and tap, the sixteen outputs of the block.
-            let mut filters = vec![[0.0; LANES]; width * kernel * kernel];
+            // Of each phase of an input channel and of each tap, the sixteen outputs of the block.
+            let mut filters = vec![[0.0; LANES]; all * height * width];
             self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
-                let filter = &mut filters[(from * LANES + lane) * kernel * kernel..];
-                filter.iter_mut().zip(taps).for_each(|(filter, tap)| filter[to] = *tap);
+                for (at, tap) in taps.iter().enumerate() {
+                    let (row, column) = (at / kw, at % kw);
+                    let phase = row % down * right + column % right;
+                    let channel = (from * phases + phase) * LANES + lane;
+                    let at = row / down * width + column / right;
+                    filters[channel * height * width + at][to] = *tap;
+                }
             });
-            for (channel, filter) in filters.chunks_exact(kernel * kernel).enumerate() {
-                let transform = TransformFilter { matrix: &matrix, filter };
+            for (channel, filter) in filters.chunks_exact(height * width).enumerate() {
+                let transform = TransformFilter { matrices: &matrices, filter };
                 for (point, weights) in isa.run(transform).into_iter().enumerate() {
-                    packed[point * width + channel] = Pixel(weights);
+                    packed[point * all + channel] = Pixel(weights);
                 }
             }
         });
+    }
+
+    /// Cycles of the products and of the transforms, a vector operation each.
+    pub(crate) fn cycles(&self) -> f64 {
+        let [down, right] = self.tiles();
+        let tiles = (self.conv.batch * down * right) as f64;
+        let [a, b] = self.axes();
+        let [m, n] = self.makes;
+        let inputs = self.all_inputs() as f64;
+        let outputs = self.all_outputs() as f64;
+        let products = (a * b * self.inputs() * LANES) as f64 * outputs / 0.95;
+        let pairs = |points: usize| points::pairs(points).len();
+        let forward = |points: usize| 2 * pairs(points) * (pairs(points) + 1);
+        let back = |points: usize, makes: usize| pairs(points) * (makes + 2);
+        let into = b * forward(a) + a * forward(b) + 2 * a * b;
+        let out = b * back(a, m) + m * back(b, n) + a * b + m * n;
+        tiles * (products + 1.2 * (inputs * into as f64 + outputs * out as f64))
     }
 
     fn schedule(&self, threads: usize) -> Schedule {
@@ -155,16 +203,22 @@ impl Winograd {
         scratch: &mut [Pixel],
     ) {
         let scratch = &mut scratch[..self.scratch_len(work.threads.count())];
-        match (self.reads, self.makes) {
-            (4, _) => self.run_on::<_, 4, 2>(Four, work, x, outputs, scratch),
-            (_, 2) => self.run_on::<_, 6, 2>(Six, work, x, outputs, scratch),
-            _ => self.run_on::<_, 6, 4>(Six, work, x, outputs, scratch),
+        match (self.makes, self.taps) {
+            ([2, 2], [3, 3]) => self.run_on::<4, 2, 4, 2>(work, x, outputs, scratch),
+            ([4, 4], [3, 3]) => self.run_on::<6, 4, 6, 4>(work, x, outputs, scratch),
+            ([2, 2], [5, 5]) => self.run_on::<6, 2, 6, 2>(work, x, outputs, scratch),
+            ([4, 4], [5, 5]) => self.run_on::<8, 4, 8, 4>(work, x, outputs, scratch),
+            ([1, 4], [1, 3]) => self.run_on::<1, 1, 6, 4>(work, x, outputs, scratch),
+            ([4, 1], [3, 1]) => self.run_on::<6, 4, 1, 1>(work, x, outputs, scratch),
+            ([1, 4], [1, 7]) => self.run_on::<1, 1, 10, 4>(work, x, outputs, scratch),
+            ([4, 1], [7, 1]) => self.run_on::<10, 4, 1, 1>(work, x, outputs, scratch),
+            (makes, taps) => unreachable!("no transform of {makes:?} pixels by {taps:?} taps"),
         }
     }
 
-    fn run_on<T: Points<A, M>, const A: usize, const M: usize>(
+    /// On `A × B` points, of tiles of `M × N` pixels.
+    fn run_on<const A: usize, const M: usize, const B: usize, const N: usize>(
         &self,
-        points: T,
         work: &Work<'_>,
         x: &[Pixel],
         outputs: Outputs<'_>,
@@ -176,7 +230,7 @@ impl Winograd {
         let [down, right] = self.tiles();
         match self.schedule(threads.count()) {
             Schedule::Chunked([pictures, rows, columns]) => {
-                let cut = [pictures, out_blocks, rows * M, columns * M];
+                let cut = [pictures, out_blocks, rows * M, columns * N];
                 each_patch(
                     threads,
                     &self.conv,
@@ -185,7 +239,9 @@ impl Winograd {
                     cut,
                     scratch,
                     |out, sum, scratch| {
-                        work.isa.run(Chunk { winograd: self, points, work, x, scratch, out, sum });
+                        let winograd = self;
+                        let chunk = Chunk::<A, M, B, N> { winograd, work, x, scratch, out, sum };
+                        work.isa.run(chunk);
                     },
                 );
             }
@@ -195,15 +251,16 @@ impl Winograd {
                 let apart = self.apart(tiles.count());
                 let (v, scratch) = scratch.split_at_mut(inputs * apart);
                 threads.chunks(v, apart, |block, v| {
-                    let tiles = &tiles;
-                    work.isa.run(Forward { winograd: self, points, x, tiles, block, v });
+                    let (winograd, tiles) = (self, &tiles);
+                    work.isa.run(Forward::<A, M, B, N> { winograd, x, tiles, block, v });
                 });
                 let v = &*v;
                 let own = share(out_blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
                 let cut = [self.conv.batch, own, height, width];
                 each_patch(threads, &self.conv, size, outputs, cut, scratch, |out, sum, m| {
-                    let tiles = &tiles;
-                    work.isa.run(Back { winograd: self, points, work, v, tiles, m, out, sum });
+                    let (winograd, tiles) = (self, &tiles);
+                    let back = Back::<A, M, B, N> { winograd, work, v, tiles, m, out, sum };
+                    work.isa.run(back);
                 });
             }
         }
@@ -251,9 +308,8 @@ impl Tiles {
 }
 
 /// Some tiles all the way.
-struct Chunk<'a, T, const A: usize, const M: usize> {
+struct Chunk<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
-    points: T,
     work: &'a Work<'a>,
     x: &'a [Pixel],
     scratch: &'a mut [Pixel],
@@ -261,66 +317,76 @@ struct Chunk<'a, T, const A: usize, const M: usize> {
     sum: Option<Patch<'a, Pixel>>,
 }
 
-impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Chunk<'_, T, A, M> {
+impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
+    for Chunk<'_, A, M, B, N>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Chunk { winograd, points, work, x, scratch, out, sum } = self;
+        let Chunk { winograd, work, x, scratch, out, sum } = self;
         let tiles = Tiles {
             pictures: out.pictures.clone(),
             rows: out.rows.start / M..out.rows.end.div_ceil(M),
-            columns: out.columns.start / M..out.columns.end.div_ceil(M),
+            columns: out.columns.start / N..out.columns.end.div_ceil(N),
         };
         let (tiles, apart) = (&tiles, winograd.apart(tiles.count()));
         let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
         for (block, v) in v.chunks_exact_mut(apart).enumerate() {
-            Forward { winograd, points, x, tiles, block, v }.run(s);
+            Forward::<A, M, B, N> { winograd, x, tiles, block, v }.run(s);
         }
-        Back { winograd, points, work, v, tiles, m, out, sum }.run(s);
+        Back::<A, M, B, N> { winograd, work, v, tiles, m, out, sum }.run(s);
     }
 }
 
 /// `Bᵀ d B` of some tiles of a block: all of the first point, then all of the next.
-struct Forward<'a, T, const A: usize, const M: usize> {
+struct Forward<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
-    points: T,
     x: &'a [Pixel],
     tiles: &'a Tiles,
     block: usize,
     v: &'a mut [Pixel],
 }
 
-impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, A, M> {
+impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
+    for Forward<'_, A, M, B, N>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Forward { winograd, points, x, tiles, block, v } = self;
+        let Forward { winograd, x, tiles, block, v } = self;
         let Conv { input: [_, height, width], pad: [top, left, ..], .. } = winograd.conv;
-        let (area, count, inputs) = (height * width, tiles.count(), winograd.all_inputs());
+        let [down, right] = winograd.conv.stride;
+        let phases = down * right;
+        let (block, phase) = (block / phases, block % phases);
+        let (phase_row, phase_column) = (phase / right, phase % right);
+        let inputs = winograd.all_inputs() / phases;
+        let (area, count) = (height * width, tiles.count());
         let stride = odd(count);
         let mut place = tiles.first();
         for at in 0..count {
             let [picture, row, column] = place;
             place = tiles.next(place);
             let map = &x[(picture * inputs + block) * area..][..area];
-            let (row, column) = ((row * M).wrapping_sub(top), (column * M).wrapping_sub(left));
-            let mut rim = [[Pixel::ZERO; A]; A];
-            let inside = row < height && row + A <= height && column < width && column + A <= width;
-            if !inside {
+            let row = (row * M * down + phase_row).wrapping_sub(top);
+            let column = (column * N * right + phase_column).wrapping_sub(left);
+            let mut rim = [[Pixel::ZERO; B]; A];
+            let inside = row < height && row + A <= height && column < width && column + B <= width;
+            let lies = inside && phases == 1;
+            if !lies {
                 for (r, rim) in rim.iter_mut().enumerate() {
-                    let row = row.wrapping_add(r);
+                    let row = row.wrapping_add(r * down);
                     for (c, rim) in rim.iter_mut().enumerate() {
-                        let column = column.wrapping_add(c);
+                        let column = column.wrapping_add(c * right);
                         if row < height && column < width {
                             *rim = map[row * width + column];
                         }
                     }
                 }
             }
-            let line = |r: usize| -> &[Pixel; A] {
-                if inside {
+            let line = |r: usize| -> &[Pixel; B] {
+                if lies {
                     match map[(row + r) * width + column..].first_chunk() {
                         Some(line) => line,
                         None => unreachable!("the tile is inside the map"),
@@ -329,20 +395,21 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
                     &rim[r]
                 }
             };
-            let lines: [&[Pixel; A]; A] = std::array::from_fn(line);
+            let lines: [&[Pixel; B]; A] = std::array::from_fn(line);
             // Columns first, then rows.
-            let mut half = [[s.zero(); A]; A];
-            for c in 0..A {
-                let column = points.input(s, std::array::from_fn(|r| s.load(&lines[r][c].0)));
+            let mut half = [[s.zero(); B]; A];
+            for c in 0..B {
+                let load = |r: usize| s.load(&lines[r][c].0);
+                let column = points::input::<S, A>(s, std::array::from_fn(load));
                 for r in 0..A {
                     half[r][c] = column[r];
                 }
             }
-            let v = &mut v[at..][..(A * A - 1) * stride + 1];
+            let v = &mut v[at..][..(A * B - 1) * stride + 1];
             for r in 0..A {
-                let row = points.input(s, half[r]);
-                for c in 0..A {
-                    s.store(row[c], &mut v[(r * A + c) * stride].0);
+                let row = points::input::<S, B>(s, half[r]);
+                for c in 0..B {
+                    s.store(row[c], &mut v[(r * B + c) * stride].0);
                 }
             }
         }
@@ -350,9 +417,8 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Forward<'_, T, 
 }
 
 /// The products of some output blocks, and `Aᵀ m A` of them with what ends a sum.
-struct Back<'a, T, const A: usize, const M: usize> {
+struct Back<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
-    points: T,
     work: &'a Work<'a>,
     /// The transforms of all input blocks.
     v: &'a [Pixel],
@@ -363,21 +429,23 @@ struct Back<'a, T, const A: usize, const M: usize> {
     sum: Option<Patch<'a, Pixel>>,
 }
 
-impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Back<'_, T, A, M> {
+impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
+    for Back<'_, A, M, B, N>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let groups = self.winograd.groups;
+        let (groups, inputs) = (self.winograd.groups, self.winograd.inputs());
         let apart = self.winograd.apart(self.tiles.count());
-        let mut taps = Vec::with_capacity(groups.inputs);
+        let mut taps = Vec::with_capacity(inputs);
         let mut block = self.out.blocks.start;
         while block < self.out.blocks.end {
             let group = block / groups.outputs;
             let end = self.out.blocks.end.min((group + 1) * groups.outputs);
-            let first = group * groups.inputs;
+            let first = group * inputs;
             taps.clear();
-            taps.extend((first..first + groups.inputs).map(|input| input * apart));
+            taps.extend((first..first + inputs).map(|input| input * apart));
             let j = if S::TILE[1] > 0 { PAIR.min(end - block) } else { 1 };
             self.multiply(s, block, j, &taps);
             for at in block..block + j {
@@ -388,7 +456,7 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Kernel for Back<'_, T, A, 
     }
 }
 
-impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
+impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A, M, B, N> {
     /// The products of `j` blocks at all points.
     #[inline(always)]
     fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
@@ -397,7 +465,7 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let pixels = even(count, S::TILE[j - 1]);
-        for point in 0..A * A {
+        for point in 0..A * B {
             let weights = &weights[point * taps.len() * LANES..];
             let start = Start::Zero;
             let product = Product { input: self.v, taps, weights, stride, start, finish: None };
@@ -413,37 +481,37 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
     /// Transforms the products of a block, which are in `m` from `first` on.
     #[inline(always)]
     fn transform<S: Simd>(&mut self, s: S, block: usize, first: usize) {
-        let Back { points, work, tiles, m, out, sum, .. } = self;
+        let Back { work, tiles, m, out, sum, .. } = self;
         let (tail, count): (&Tail<'_>, _) = (work.tail, tiles.count());
         let bias = s.load(&tail.bias[block].0);
         let stride = odd(count);
-        let m = &m[first..][..A * A * stride];
+        let m = &m[first..][..A * B * stride];
         let mut place = tiles.first();
         for at in 0..count {
             let [picture, row, column] = place;
             place = tiles.next(place);
-            let (row, column) = (row * M, column * M);
-            let m = &m[at..][..(A * A - 1) * stride + 1];
-            let mut half = [[s.zero(); A]; M];
-            for c in 0..A {
-                let load = |r: usize| s.load(&m[(r * A + c) * stride].0);
-                let column = points.output(s, std::array::from_fn(load));
+            let (row, column) = (row * M, column * N);
+            let m = &m[at..][..(A * B - 1) * stride + 1];
+            let mut half = [[s.zero(); B]; M];
+            for c in 0..B {
+                let load = |r: usize| s.load(&m[(r * B + c) * stride].0);
+                let column = points::output::<S, A, M>(s, std::array::from_fn(load));
                 for r in 0..M {
                     half[r][c] = column[r];
                 }
             }
             let finish = tail.finish(picture);
-            let [rows, columns] =
-                [out.rows.end - row, out.columns.end - column].map(|left| left.min(M));
+            let rows = M.min(out.rows.end - row);
+            let columns = N.min(out.columns.end - column);
             for r in 0..rows {
-                let sums = points.output(s, half[r]).map(|sum| [s.add(sum, bias)]);
+                let sums = points::output::<S, B, N>(s, half[r]).map(|sum| [s.add(sum, bias)]);
                 let finish = finish.at(block, tail.residual_pixel(row + r, column));
                 let place = [picture, block, row + r, column];
                 let mut sink = Sink {
                     out: out.runs(place, columns),
                     sum: sum.as_mut().map(|sum| sum.runs(place, columns)),
                 };
-                if columns == M {
+                if columns == N {
                     sink.store(s, &finish, sums);
                 } else {
                     for c in 0..columns {
@@ -457,7 +525,8 @@ impl<T: Points<A, M>, const A: usize, const M: usize> Back<'_, T, A, M> {
 
 /// `G g Gᵀ` of sixteen filters, lane by lane, in double precision and rounded once.
 struct TransformFilter<'a> {
-    matrix: &'a [Vec<f64>],
+    /// Of the rows and of the columns.
+    matrices: &'a [Vec<Vec<f64>>; 2],
     /// Row after row.
     filter: &'a [Lanes],
 }
@@ -467,20 +536,20 @@ impl Kernel for TransformFilter<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> Vec<Lanes> {
-        let TransformFilter { matrix, filter } = self;
-        let kernel = matrix[0].len();
+        let TransformFilter { matrices: [rows, columns], filter } = self;
+        let width = columns[0].len();
         // The rows transformed: for each point and column.
-        let mut half = vec![[0.0; LANES]; matrix.len() * kernel];
-        for (row, half) in matrix.iter().zip(half.chunks_exact_mut(kernel)) {
-            for (factor, filter) in row.iter().zip(filter.chunks_exact(kernel)) {
+        let mut half = vec![[0.0; LANES]; rows.len() * width];
+        for (row, half) in rows.iter().zip(half.chunks_exact_mut(width)) {
+            for (factor, filter) in row.iter().zip(filter.chunks_exact(width)) {
                 for (half, filter) in half.iter_mut().zip(filter) {
                     add_scaled(half, *factor, &filter.map(f64::from));
                 }
             }
         }
-        let mut whole = Vec::with_capacity(matrix.len() * matrix.len());
-        for half in half.chunks_exact(kernel) {
-            for column in matrix {
+        let mut whole = Vec::with_capacity(rows.len() * columns.len());
+        for half in half.chunks_exact(width) {
+            for column in columns {
                 let mut sum = [0.0; LANES];
                 for (factor, half) in column.iter().zip(half) {
                     add_scaled(&mut sum, *factor, half);
