@@ -24,7 +24,9 @@ fn each(check: impl Fn(u64, Graph, &mut Rng)) {
 fn native_is_the_interpreter_and_fused_is_unfused() {
     each(|seed, graph, rng| {
         let params = params(&graph, rng);
-        let images = images(graph.input(), 1 + rng.below(3), rng);
+        // Now and then enough for lanes that are pictures.
+        let count = if rng.chance(0.2) { 17 + rng.below(20) } else { 1 + rng.below(3) };
+        let images = images(graph.input(), count, rng);
         let expected = run(&Interpreter, &graph, &params, &images, 0, all(&graph));
         let some = all(&graph).into_iter().filter(|_| rng.chance(0.2)).collect();
         for keep in [vec![], some, all(&graph)] {
@@ -43,9 +45,10 @@ fn native_is_the_interpreter_and_fused_is_unfused() {
 fn a_plan_is_run_again_and_with_fewer_images() {
     each(|seed, graph, rng| {
         let params = params(&graph, rng);
-        let options = Options { batch: 3, threads: 2, ..Options::default() };
+        let counts = if rng.chance(0.2) { [33, 1, 16, 33] } else { [3, 1, 2, 3] };
+        let options = Options { batch: counts[0], threads: 2, ..Options::default() };
         let mut network = Native::default().compile(&graph, &params, &options).unwrap();
-        for count in [3, 1, 2, 3] {
+        for count in counts {
             let images = images(graph.input(), count, rng);
             let again = network.run(&images).unwrap();
             let expected = run(&Interpreter, &graph, &params, &images, 0, vec![]);
@@ -58,16 +61,19 @@ fn a_plan_is_run_again_and_with_fewer_images() {
 fn values_alive_at_the_same_time_do_not_overlap() {
     each(|seed, graph, rng| {
         let some: Vec<_> = all(&graph).into_iter().filter(|_| rng.chance(0.2)).collect();
-        for batch in [1, 2, 5] {
+        for batch in [1, 2, 5, 40] {
             for keep in [vec![], some.clone(), all(&graph)] {
                 let options = Options { batch, keep, ..Options::default() };
                 let plan = plan(&graph, &options).unwrap();
                 let values = plan.values();
                 for (i, a) in values.iter().enumerate() {
                     let [channels, h, w] = graph.node(a.node).shape.chw();
-                    let pixels = channels.div_ceil(16) * h * w;
-                    assert_eq!(a.places.len(), batch);
-                    assert!(a.places.iter().all(|place| place.len() == pixels));
+                    // Lanes are channels, or pictures.
+                    let channel_lanes = [batch, channels.div_ceil(16) * h * w];
+                    let picture_lanes = [1, channels * h * w];
+                    let found = [a.places.len(), a.places[0].len()];
+                    assert!(found == channel_lanes || found == picture_lanes, "{found:?}");
+                    assert!(a.places.iter().all(|place| place.len() == found[1]));
                     for b in &values[i + 1..] {
                         assert!(!(alive_together(a, b) && overlap(a, b)), "seed {seed}: {plan}");
                     }

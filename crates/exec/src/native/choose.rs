@@ -4,8 +4,11 @@
 //! taken. The figures are measurements on a processor that starts one such multiply-add a cycle.
 
 use striate_kernels::Conv;
-use striate_kernels::blocked::{Algorithm, Convolution, Isa, Linear, Pixel};
+use striate_kernels::blocked::{
+    Algorithm, Convolution, Isa, LANES, Linear, PictureConvolution, Pixel,
+};
 
+use super::pictures::pictures;
 use super::program::{Action, Program, Step};
 
 /// How a step is computed.
@@ -13,6 +16,8 @@ use super::program::{Action, Program, Step};
 pub(crate) enum Method {
     Convolution(Box<Convolution>),
     Linear(Linear),
+    /// Of sixteen pictures, each in a lane.
+    Pictures(Box<PictureConvolution>),
     /// There is but one way.
     Plain,
 }
@@ -23,6 +28,7 @@ impl Method {
         match self {
             Method::Convolution(conv) => conv.packed_len(),
             Method::Linear(linear) => linear.packed_len(),
+            Method::Pictures(conv) => conv.packed_len(),
             Method::Plain => 0,
         }
     }
@@ -31,6 +37,7 @@ impl Method {
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         match self {
             Method::Convolution(conv) => conv.scratch_len(threads),
+            Method::Pictures(conv) => conv.scratch_len(),
             Method::Linear(_) | Method::Plain => 0,
         }
     }
@@ -39,9 +46,38 @@ impl Method {
 /// Bytes of weights that may stay in the last cache from one run to the next.
 const CACHED: usize = 24 << 20;
 
-/// A way to compute each step.
+/// What the sixteen lanes of a pixel are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    /// Channels of one picture.
+    Channels,
+    /// One channel of sixteen pictures. Each thread runs sixteen through all steps.
+    Pictures,
+}
+
+/// The layout, the program for it, and a way to compute each step.
+pub(crate) fn choose(program: Program, isa: Isa, batch: usize) -> (Lanes, Program, Vec<Method>) {
+    let methods = channels(&program, isa, batch);
+    if let Some((for_pictures, ways)) = pictures(&program, isa) {
+        let macs: usize = program.steps.iter().map(|step| step.action.macs()).sum();
+        let rounds = (batch.div_ceil(LANES) as f64 / THREADS).ceil();
+        let together = rounds * macs as f64 / 0.8;
+        let apart = program.steps.iter().zip(&methods).map(|(step, method)| match method {
+            Method::Convolution(way) => cycles(way, false),
+            Method::Linear(_) | Method::Pictures(_) | Method::Plain => {
+                (batch * step.action.macs()) as f64 / LANES as f64 / THREADS
+            }
+        });
+        if together < apart.sum() {
+            return (Lanes::Pictures, for_pictures, ways);
+        }
+    }
+    (Lanes::Channels, program, methods)
+}
+
+/// A way to compute each step, lanes being channels.
 #[expect(clippy::wildcard_enum_match_arm, reason = "for all else there is one way")]
-pub(crate) fn choose(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
+fn channels(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
     let direct = |step: &Step| match &step.action {
         Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
         _ => None,

@@ -27,7 +27,7 @@ pub(crate) fn lower(graph: &Graph, wanted: &[Output]) -> Program {
     let output = |Output { name, node }: &Output| {
         (name.clone(), value[node.index()], graph.node(*node).shape)
     };
-    let mut program = Program {
+    let program = Program {
         steps,
         outputs: wanted.iter().map(output).collect(),
         extents: graph.nodes().iter().map(|node| node.shape.chw()).collect(),
@@ -36,12 +36,10 @@ pub(crate) fn lower(graph: &Graph, wanted: &[Output]) -> Program {
     // Pixels of the images, unless only first layers read them.
     let input = program.input;
     let reads = |step: &Step| step.inputs.contains(&input) && !program.reads_planes(step);
-    if program.steps.iter().any(reads) || program.outputs.iter().any(|(_, id, _)| *id == input) {
-        let pack =
-            Step { nodes: vec![input], action: Action::Pack, inputs: vec![], outputs: vec![input] };
-        program.steps.insert(0, pack);
+    match program.steps.iter().any(reads) || program.outputs.iter().any(|(_, id, _)| *id == input) {
+        true => program.reading_pixels(),
+        false => program,
     }
-    program
 }
 
 /// Which nodes the wanted values come from.

@@ -12,6 +12,7 @@ mod choose;
 mod fold;
 mod fuse;
 mod lower;
+mod pictures;
 mod place;
 mod program;
 mod run;
@@ -26,7 +27,7 @@ use striate_graph::{Graph, NodeId, Params, Shape};
 use striate_kernels::Threads;
 use striate_kernels::blocked::{Buffer, Isa, LANES, Pixel};
 
-use self::choose::Method;
+use self::choose::{Lanes, Method};
 use self::place::{Placement, pixels};
 use self::program::{Program, Step};
 use self::weights::Weights;
@@ -59,10 +60,10 @@ impl Backend for Native {
         let threads = Threads::new(options.thread_count()?);
         let weights = Weights::new(graph, params, &plan, &threads)?;
         Ok(Box::new(run::Compiled {
-            arena: memory(plan.placement.arena, plan.batch)?,
-            scratch: memory(plan.scratch, plan.batch)?,
+            memory: Memory::of(&plan)?,
             weights: Arc::new(weights),
             threads: Arc::new(threads),
+            alone: Arc::new(Threads::new(1)),
             meaning: Meaning::of(graph),
             plan: Arc::new(plan),
         }))
@@ -77,18 +78,24 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     options.check(graph)?;
     let (batch, isa, threads) = (options.batch, options.isa(), options.thread_count()?);
     let program = fuse::fuse(fold::fold(lower::lower(graph, &options.wanted(graph))));
-    let methods = choose::choose(&program, isa, batch);
-    let placement = place::place(&program, batch);
+    let (lanes, program, methods) = choose::choose(program, isa, batch);
+    let (images, copies) = match lanes {
+        Lanes::Channels => (batch, 1),
+        Lanes::Pictures => (1, threads),
+    };
+    let placement = place::place(&program, images);
     let scratch = methods.iter().map(|method| method.scratch_len(threads)).max().unwrap_or(0);
     let plan = Plan {
         names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
         input: graph.input(),
         isa,
         batch,
+        lanes,
         program,
         methods,
         placement,
         scratch,
+        copies,
     };
     if plan.floats() > MOST_VALUES {
         return Err(CompileError::TooLarge { batch });
@@ -114,12 +121,35 @@ pub struct Plan {
     input: Shape,
     isa: Isa,
     batch: usize,
+    lanes: Lanes,
     program: Program,
     /// Of each step.
     methods: Vec<Method>,
     placement: Placement,
     /// Pixels that the kernels scribble on.
     scratch: usize,
+    /// How many arenas with scratch there are: where lanes are pictures, one for each thread.
+    copies: usize,
+}
+
+/// What a plan runs in.
+#[derive(Debug)]
+struct Memory {
+    /// Of the values; where lanes are pictures, of each thread its values and its scratch.
+    arena: Buffer,
+    scratch: Buffer,
+}
+
+impl Memory {
+    /// # Errors
+    /// [`CompileError::TooLarge`] if there is not so much.
+    fn of(plan: &Plan) -> Result<Memory, CompileError> {
+        let [arena, scratch] = match plan.lanes {
+            Lanes::Channels => [plan.placement.arena, plan.scratch],
+            Lanes::Pictures => [plan.pixels(), 0],
+        };
+        Ok(Memory { arena: memory(arena, plan.batch)?, scratch: memory(scratch, plan.batch)? })
+    }
 }
 
 /// Where a value lies and when.
@@ -129,7 +159,7 @@ pub struct Placed {
     pub node: NodeId,
     /// From when it is written to after it was last read: 0 is before the first step.
     pub life: Range<usize>,
-    /// Its pixels in the arena, for each image.
+    /// Its pixels in the arena, for each image; once, where each image is in a lane.
     pub places: Vec<Range<usize>>,
 }
 
@@ -151,13 +181,27 @@ impl Plan {
                 start..start + len
             };
             let life = self.placement.lives[node.index()].clone();
-            Placed { node, life, places: (0..self.batch).map(place).collect() }
+            Placed { node, life, places: (0..self.images()).map(place).collect() }
         };
         made.map(placed).collect()
     }
 
+    /// Images that a step works on.
+    fn images(&self) -> usize {
+        match self.lanes {
+            Lanes::Channels => self.batch,
+            // They are as one.
+            Lanes::Pictures => 1,
+        }
+    }
+
+    /// All values and scratch.
+    fn pixels(&self) -> usize {
+        (self.placement.arena + self.scratch).saturating_mul(self.copies)
+    }
+
     fn floats(&self) -> usize {
-        (self.placement.arena + self.scratch).saturating_mul(LANES)
+        self.pixels().saturating_mul(LANES)
     }
 
     /// Where a value of so many images is read, if it lies in no other.
@@ -201,8 +245,8 @@ impl Plan {
             text,
             "{:.3} ms in all; {:.1} MB of values, {:.1} MB of scratch, {:.1} MB of weights",
             total * 1e3,
-            bytes(self.placement.arena),
-            bytes(self.scratch),
+            bytes(self.placement.arena * self.copies),
+            bytes(self.scratch * self.copies),
             bytes(weights),
         );
         text
@@ -211,7 +255,9 @@ impl Plan {
     fn what(&self, step: &Step, method: &Method) -> String {
         match method {
             Method::Convolution(conv) => format!("conv {}", conv.algorithm().name()),
-            Method::Linear(_) | Method::Plain => step.action.word().to_owned(),
+            Method::Pictures(_) | Method::Linear(_) | Method::Plain => {
+                step.action.word().to_owned()
+            }
         }
     }
 

@@ -166,6 +166,16 @@ impl Program {
             && Convolution::new(Isa::Portable, Algorithm::FirstLayer, conv).is_some()
     }
 
+    /// With a step that brings the images into the layout of the engine.
+    pub(crate) fn reading_pixels(mut self) -> Program {
+        let input = self.input;
+        if self.steps.iter().all(|step| step.action != Action::Pack) {
+            let (nodes, outputs) = (vec![input], vec![input]);
+            self.steps.insert(0, Step { nodes, action: Action::Pack, inputs: vec![], outputs });
+        }
+        self
+    }
+
     /// How many steps read each value; handing it out counts as one more.
     pub(crate) fn readers(&self) -> Vec<usize> {
         let mut readers = vec![0; self.extents.len()];

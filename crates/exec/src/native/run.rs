@@ -1,18 +1,19 @@
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use striate_graph::NodeId;
+use striate_graph::{NodeId, Shape};
 use striate_kernels::blocked::{
-    self, Added, Buffer, Destination, Input, Isa, Outputs as Written, Pixel, Tail as End, blocks,
+    self, Added, Destination, Input, Isa, LANES, Outputs as Written, Pixel, Tail as End, blocks,
 };
 use striate_kernels::{Shortcut, Threads, Window, activation, elementwise, rbf};
 use striate_tensor::Tensor;
 
-use super::Plan;
-use super::choose::Method;
+use super::choose::{Lanes, Method};
 use super::program::{Action, Step};
 use super::weights::{StepWeights, Weights};
+use super::{Memory, Plan};
 use crate::backend;
 use crate::outputs::Meaning;
 use crate::{CompileError, Executable, Outputs, RunError};
@@ -22,23 +23,18 @@ pub(crate) struct Compiled {
     pub(crate) plan: Arc<Plan>,
     pub(crate) threads: Arc<Threads>,
     pub(crate) weights: Arc<Weights>,
-    pub(crate) arena: Buffer,
-    pub(crate) scratch: Buffer,
+    /// The caller without help.
+    pub(crate) alone: Arc<Threads>,
+    pub(crate) memory: Memory,
     pub(crate) meaning: Meaning,
 }
 
 impl Executable for Compiled {
     fn run(&mut self, images: &Tensor) -> Result<Outputs, RunError> {
         let count = backend::count(images, self.plan.input, self.plan.batch)?;
-        self.steps(images.data(), count, |_| {})?;
-        let named = self.plan.program.outputs.iter().map(|(name, id, shape)| {
-            let mut value = Tensor::zeros(&shape.batched(count));
-            let [channels, h, w] = self.plan.program.extents(*id);
-            let from = &self.arena[self.plan.range(*id, count)];
-            blocked::unpack(&self.threads, [count, channels, h * w], from, value.data_mut());
-            (name.clone(), value)
-        });
-        Ok(Outputs::new(named.collect(), self.meaning))
+        let values = self.values(images.data(), count, None)?;
+        let names = self.plan.program.outputs.iter().map(|(name, ..)| name.clone());
+        Ok(Outputs::new(names.zip(values).collect(), self.meaning))
     }
 
     fn batch(&self) -> usize {
@@ -49,9 +45,9 @@ impl Executable for Compiled {
         Ok(Box::new(Compiled {
             plan: Arc::clone(&self.plan),
             threads: Arc::clone(&self.threads),
+            alone: Arc::clone(&self.alone),
             weights: Arc::clone(&self.weights),
-            arena: super::memory(self.plan.placement.arena, self.plan.batch)?,
-            scratch: super::memory(self.plan.scratch, self.plan.batch)?,
+            memory: Memory::of(&self.plan)?,
             meaning: self.meaning,
         }))
     }
@@ -60,11 +56,16 @@ impl Executable for Compiled {
         let count = backend::count(images, self.plan.input, self.plan.batch)?;
         let mut times = vec![Vec::new(); self.plan.program.steps.len()];
         for _ in 0..runs.max(1) {
-            let mut start = Instant::now();
-            self.steps(images.data(), count, |step| {
-                times[step].push(start.elapsed());
-                start = Instant::now();
-            })?;
+            let clock = Clock::new(&self.plan);
+            self.values(images.data(), count, Some(&clock))?;
+            // Of threads that run steps each for itself, the mean.
+            let at_once = match self.plan.lanes {
+                Lanes::Channels => 1,
+                Lanes::Pictures => self.threads.count().min(count.div_ceil(LANES)),
+            };
+            for (times, nanos) in times.iter_mut().zip(&clock.nanos) {
+                times.push(Duration::from_nanos(nanos.load(Ordering::Relaxed) / at_once as u64));
+            }
         }
         let median = |mut times: Vec<Duration>| {
             times.sort_unstable();
@@ -74,15 +75,47 @@ impl Executable for Compiled {
     }
 }
 
+/// How long the steps took.
+struct Clock {
+    nanos: Vec<AtomicU64>,
+}
+
+impl Clock {
+    fn new(plan: &Plan) -> Clock {
+        Clock { nanos: plan.program.steps.iter().map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Does a step's work, timed if there is a clock.
+    fn time(clock: Option<&Clock>, step: usize, work: impl FnOnce()) {
+        let Some(clock) = clock else { return work() };
+        let start = Instant::now();
+        work();
+        clock.nanos[step].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
 impl Compiled {
-    /// Runs all steps; `done(i)` after the i-th.
-    fn steps(
+    /// The values of all outputs.
+    fn values(
         &mut self,
         images: &[f32],
         count: usize,
-        mut done: impl FnMut(usize),
-    ) -> Result<(), CompileError> {
-        let Compiled { plan, threads, weights, arena, scratch, .. } = self;
+        clock: Option<&Clock>,
+    ) -> Result<Vec<Tensor>, CompileError> {
+        match self.plan.lanes {
+            Lanes::Channels => self.together(images, count, clock),
+            Lanes::Pictures => Ok(self.by_sixteen(images, count, clock)),
+        }
+    }
+
+    /// Runs each step on all images with all threads.
+    fn together(
+        &mut self,
+        images: &[f32],
+        count: usize,
+        clock: Option<&Clock>,
+    ) -> Result<Vec<Tensor>, CompileError> {
+        let Compiled { plan, threads, weights, memory: Memory { arena, scratch }, .. } = self;
         for (i, step) in plan.program.steps.iter().enumerate() {
             let (values, out, also) = lend(plan, step, count, arena);
             let (packed, weights) = weights.of(i);
@@ -98,13 +131,58 @@ impl Compiled {
                 if scratch.len() < needed {
                     *scratch = super::memory(needed, count)?;
                 }
-                call.run(&Method::Convolution(Box::new(conv)), out, also, scratch);
+                let method = Method::Convolution(Box::new(conv));
+                Clock::time(clock, i, || call.run(&method, out, also, scratch));
             } else {
-                call.run(method, out, also, scratch);
+                Clock::time(clock, i, || call.run(method, out, also, scratch));
             }
-            done(i);
         }
-        Ok(())
+        let output = |(_, id, shape): &(String, NodeId, Shape)| {
+            let mut value = Tensor::zeros(&shape.batched(count));
+            let [channels, h, w] = plan.program.extents(*id);
+            let from = &arena[plan.range(*id, count)];
+            blocked::unpack(threads, [count, channels, h * w], from, value.data_mut());
+            value
+        };
+        Ok(plan.program.outputs.iter().map(output).collect())
+    }
+
+    /// Runs all steps on sixteen images, each thread on others.
+    fn by_sixteen(&mut self, images: &[f32], count: usize, clock: Option<&Clock>) -> Vec<Tensor> {
+        let Compiled { plan, threads, alone, weights, memory, .. } = self;
+        let outputs = &plan.program.outputs;
+        let ranges = || outputs.iter().map(|(_, id, _)| plan.range(*id, 1));
+        let each: usize = ranges().map(|range| range.len()).sum();
+        let len = plan.input.volume();
+        let mut results = vec![Pixel::ZERO; count.div_ceil(LANES) * each];
+        threads.chunks_with(&mut results, each, &mut memory.arena, |group, mut results, room| {
+            let (arena, scratch) = room.split_at_mut(plan.placement.arena);
+            let first = group * LANES;
+            let images = &images[first * len..(first + LANES).min(count) * len];
+            for (i, step) in plan.program.steps.iter().enumerate() {
+                let (values, out, also) = lend(plan, step, 1, arena);
+                let (packed, weights) = weights.of(i);
+                let (isa, threads) = (plan.isa, &**alone);
+                let call = Call { isa, threads, images, step, count: 1, values, packed, weights };
+                Clock::time(clock, i, || call.run(&plan.methods[i], out, also, scratch));
+            }
+            for range in ranges() {
+                let (to, rest) = results.split_at_mut(range.len());
+                to.copy_from_slice(&arena[range]);
+                results = rest;
+            }
+        });
+        let mut start = 0;
+        let output = |((_, _, shape), range): (&(String, NodeId, Shape), Range<usize>)| {
+            let mut value = Tensor::zeros(&shape.batched(count));
+            let groups = value.data_mut().chunks_mut(LANES * range.len().max(1));
+            for (to, from) in groups.zip(results.chunks_exact(each)) {
+                blocked::unpack_pictures(&from[start..][..range.len()], to);
+            }
+            start += range.len();
+            value
+        };
+        outputs.iter().zip(ranges()).map(output).collect()
     }
 }
 
@@ -187,6 +265,10 @@ impl Call<'_> {
         [self.count, channels, h * w]
     }
 
+    fn lanes(&self) -> Lanes {
+        self.values.plan.lanes
+    }
+
     fn channels(&self, i: usize) -> &[Pixel] {
         &self.weights.channels[i]
     }
@@ -202,10 +284,22 @@ impl Call<'_> {
         let &Call { isa, threads, count: batch, .. } = self;
         let x = || self.input(0);
         match &self.step.action {
+            Action::Pack if self.lanes() == Lanes::Pictures => {
+                blocked::pack_pictures(self.images, out.value);
+            }
             Action::Pack => {
                 let [channels, h, w] = self.values.plan.input.chw();
                 let sizes = [batch, channels, h * w];
                 blocked::pack(threads, sizes, &self.images[..sizes.iter().product()], out.value);
+            }
+            Action::Conv(_, tail) | Action::Linear { tail, .. }
+                if self.lanes() == Lanes::Pictures =>
+            {
+                let Method::Pictures(conv) = method else {
+                    unreachable!("a convolution has a method")
+                };
+                let (packed, bias) = (self.packed, self.channels(0));
+                conv.run(x(), packed, bias, tail.relu, out.value, scratch);
             }
             Action::Conv(_, tail) => {
                 let Method::Convolution(conv) = method else {
@@ -257,6 +351,9 @@ impl Call<'_> {
                 blocked::affine(isa, threads, batch, x(), norm, *relu, out);
             }
             Action::Lrn(lrn) => blocked::lrn(isa, threads, lrn, self.sizes(0), x(), out.value),
+            Action::Rbf if self.lanes() == Lanes::Pictures => {
+                blocked::rbf_pictures(isa, x(), &self.weights.plain, out.value);
+            }
             Action::Rbf => {
                 let [_, inputs, _] = self.sizes(0);
                 let codes = &self.weights.plain;
@@ -281,6 +378,10 @@ impl Call<'_> {
                 let y = Pixel::numbers_mut(out.value);
                 activation::sigmoid(threads, Pixel::numbers(x()), y);
                 blocked::clear_padding(self.sizes(0), out.value);
+            }
+            Action::Softmax if self.lanes() == Lanes::Pictures => {
+                let [_, h, w] = self.extents(0);
+                blocked::softmax_pictures(h * w, x(), out.value);
             }
             Action::Softmax => blocked::softmax(threads, self.sizes(0), x(), out.value),
             Action::Add { relu } => self.add(*relu, Pixel::numbers_mut(out.value)),

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use striate_graph::{Graph, NodeId, Params};
 use striate_kernels::Threads;
-use striate_kernels::blocked::{Buffer, Pixel, blocks, pack};
+use striate_kernels::blocked::{Buffer, LANES, Pixel, blocks, pack};
 
 use super::Plan;
-use super::choose::Method;
+use super::choose::{Lanes, Method};
 use super::program::{Action, Tail};
 use crate::{CompileError, backend};
 
@@ -78,18 +78,22 @@ fn pack_step(
 ) -> StepWeights {
     let (step, method) = (&plan.program.steps[at], &plan.methods[at]);
     let slots = backend::slots(graph, params, graph.node(step.nodes[0]));
-    let row = |values: &[f32]| row(threads, values);
+    let row = |values: &[f32]| match plan.lanes {
+        Lanes::Channels => in_blocks(threads, values),
+        Lanes::Pictures => values.iter().map(|value| Pixel([*value; LANES])).collect(),
+    };
     match &step.action {
         Action::Conv(_, tail) | Action::Linear { tail, .. } => {
             let (weight, bias) = folded(graph, params, &slots, tail);
             match method {
                 Method::Convolution(conv) => conv.pack(threads, &weight, packed),
                 Method::Linear(linear) => linear.pack(threads, &weight, packed),
+                Method::Pictures(conv) => conv.pack(&weight, packed),
                 Method::Plain => {}
             }
-            let channels = plan.program.extents(step.outputs[0])[0];
+            let channels = graph.node(step.nodes[0]).shape.channels();
             let bias = if bias.is_empty() { vec![0.0; channels] } else { bias };
-            let mut channels = vec![row(&bias)];
+            let mut channels = vec![in_blocks(threads, &bias)];
             if let Some((norm, eps)) = tail.activation {
                 channels.extend(normalisation(graph, params, norm, eps).map(|v| row(&v)));
             }
@@ -122,7 +126,7 @@ fn pack_step(
 }
 
 /// A value a channel, in blocks.
-fn row(threads: &Threads, values: &[f32]) -> Vec<Pixel> {
+fn in_blocks(threads: &Threads, values: &[f32]) -> Vec<Pixel> {
     let mut row = vec![Pixel::ZERO; blocks(values.len())];
     pack(threads, [1, values.len(), 1], values, &mut row);
     row

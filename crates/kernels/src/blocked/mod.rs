@@ -18,6 +18,7 @@ mod first;
 mod layout;
 mod linear;
 mod lrn;
+mod pictures;
 mod points;
 mod pool;
 mod probe;
@@ -38,6 +39,9 @@ pub use elementwise::{affine, clear_padding};
 pub use layout::{Pixel, blocks, pack, unpack};
 pub use linear::Linear;
 pub use lrn::lrn;
+pub use pictures::{
+    PictureConvolution, pack_pictures, rbf_pictures, softmax_pictures, unpack_pictures,
+};
 pub use pool::{adaptive_average, average, max, subsample};
 pub use probe::multiply_adds;
 pub use simd::{Isa, LANES};
