@@ -234,7 +234,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         let task = lock(&self.shared.task);
         self.shared.closing.store(true, Ordering::Release);
-        self.shared.called.notify_all();
+        self.shared.called.ring();
         drop(task);
         for worker in self.workers.drain(..) {
             worker.join().expect("workers catch the panics of their jobs");
@@ -255,8 +255,34 @@ struct Shared {
     /// Workers that hold the task.
     active: AtomicUsize,
     closing: AtomicBool,
-    called: Condvar,
-    finished: Condvar,
+    called: Bell,
+    finished: Bell,
+}
+
+/// Wakes those who sleep. Nobody is asleep while jobs follow each other, and then it costs nothing,
+/// where a [`Condvar`] alone asks the system each time.
+#[derive(Default)]
+struct Bell {
+    condvar: Condvar,
+    /// Those asleep. Changes only under the lock of `task`.
+    sleepers: AtomicUsize,
+}
+
+impl Bell {
+    /// To be called under the lock of `task`.
+    fn ring(&self) {
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            self.condvar.notify_all();
+        }
+    }
+
+    /// Sleeps until it rings, or for no reason.
+    fn sleep<'a>(&self, slot: MutexGuard<'a, Option<Task>>) -> MutexGuard<'a, Option<Task>> {
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        let slot = self.condvar.wait(slot).unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        slot
+    }
 }
 
 impl Shared {
@@ -269,7 +295,7 @@ impl Shared {
         let mut slot = lock(&self.task);
         *slot = Some(lent);
         self.generation.fetch_add(1, Ordering::Release);
-        self.called.notify_all();
+        self.called.ring();
         drop(slot);
 
         task(0);
@@ -299,14 +325,14 @@ impl Shared {
 
             let _slot = lock(&self.task);
             if self.active.fetch_sub(1, Ordering::Release) == 1 {
-                self.finished.notify_all();
+                self.finished.ring();
             }
         }
     }
 
     /// Waits until `ready`: spinning for some 20 µs, for in a network job follows upon job; then
     /// yielding; then asleep.
-    fn wait(&self, condvar: &Condvar, ready: impl Fn() -> bool) -> MutexGuard<'_, Option<Task>> {
+    fn wait(&self, bell: &Bell, ready: impl Fn() -> bool) -> MutexGuard<'_, Option<Task>> {
         const SPINS: usize = 1000;
         const YIELDS: usize = 20;
         for turn in 0..SPINS + YIELDS {
@@ -318,7 +344,7 @@ impl Shared {
         }
         let mut slot = lock(&self.task);
         while !ready() {
-            slot = condvar.wait(slot).unwrap_or_else(PoisonError::into_inner);
+            slot = bell.sleep(slot);
         }
         slot
     }

@@ -2,7 +2,7 @@ use super::Destination;
 use super::direct::Direct;
 use super::first::First;
 use super::layout::{Pixel, blocks};
-use super::simd::{Isa, LANES};
+use super::simd::Isa;
 use super::tile::{Finish, Residual};
 use super::winograd::Winograd;
 use crate::conv::Conv;
@@ -177,10 +177,10 @@ impl Convolution {
     /// cycles; without what it waits for memory.
     pub fn cycles(&self) -> f64 {
         let Conv { batch, input: [channels, ..], output: [out, h, w], .. } = self.conv;
-        let Conv { kernel: [kh, kw], groups, .. } = self.conv;
+        let [kh, kw] = self.conv.kernel;
         let taps = (batch * h * w * kh * kw * blocks(out)) as f64;
         match &self.method {
-            Method::Direct(_) => taps * (blocks(channels) * LANES / groups) as f64 / 0.97,
+            Method::Direct(direct) => taps * (channels / direct.groups.count) as f64 / 0.97,
             Method::First(_) => taps * channels as f64 / 0.9,
             Method::Winograd(winograd) => winograd.cycles(),
         }

@@ -243,6 +243,8 @@ impl Kernel for Part<'_> {
         let Part { direct, work, x, strip, taps, mut out, mut sum, scratch } = self;
         let area = direct.conv.input[1] * direct.conv.input[2];
         let picture_len = direct.all_inputs() * area;
+        let few = direct.conv.input[0] / direct.groups.count % LANES;
+        let full = taps.len() - if few > 0 { taps.len() / direct.groups.inputs } else { 0 };
         for picture in out.pictures.clone() {
             let x = &x[picture * picture_len..][..picture_len];
             // The input, pixels from a map and from a row to the next, and where the patch begins.
@@ -263,7 +265,7 @@ impl Kernel for Part<'_> {
                 let end = out.blocks.end.min((group + 1) * direct.groups.outputs);
                 let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
                 let at = group * direct.groups.inputs * map + start;
-                let pair = Pair { block, j, at, row_len };
+                let pair = Pair { block, j, at, row_len, full, few };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
@@ -278,6 +280,9 @@ struct Pair {
     /// Where the patch begins in the input.
     at: usize,
     row_len: usize,
+    /// Taps whose sixteen inputs are all channels, and the channels of the others.
+    full: usize,
+    few: usize,
 }
 
 impl Pair {
@@ -292,7 +297,7 @@ impl Pair {
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len } = self;
+        let &Pair { block, j, at, row_len, full, few } = self;
         let (rows, columns) = (out.rows.clone(), out.columns.clone());
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
@@ -309,6 +314,8 @@ impl Pair {
             };
             let product = Product {
                 input,
+                full: range.end.min(full).saturating_sub(range.start),
+                few,
                 taps: &taps[range],
                 weights: &weights[first * LANES..],
                 stride,

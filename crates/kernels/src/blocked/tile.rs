@@ -9,12 +9,18 @@ use super::layout::Pixel;
 use super::simd::{Kernel, LANES, Simd};
 use crate::threads::Runs;
 
+/// Inputs of a tap that are multiplied in one go.
+const STEP: usize = 8;
+
 /// What a tile sums up, and how it ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
     pub(crate) input: &'a [Pixel],
     /// The first input pixel of each tap, for the first pixel of a row of tiles.
     pub(crate) taps: &'a [usize],
+    /// Taps of which all sixteen inputs count; of the others only the first few do.
+    pub(crate) full: usize,
+    pub(crate) few: usize,
     /// Of each output block and tap, a row of sixteen outputs for each of sixteen inputs.
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
@@ -217,7 +223,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Compute { product, at, sink } = self;
-        let Product { input, taps, weights, stride, start, finish } = *product;
+        let Product { input, taps, full, few, weights, stride, start, finish } = *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
         let mut sums = [[s.zero(); J]; P];
@@ -257,13 +263,18 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
             let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
                 unreachable!("a tap reads within the input")
             };
-            let weights: [&[Pixel; LANES]; J] = std::array::from_fn(|j| &weights[j][t]);
-            for i in 0..LANES {
-                let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j][i].0));
-                for p in 0..P {
-                    let x = s.splat(pixels[p].0[i]);
-                    for j in 0..J {
-                        sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+            let weights: [&[[Pixel; STEP]]; J] =
+                std::array::from_fn(|j| weights[j][t].as_chunks().0);
+            let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
+            for step in 0..steps {
+                for i in 0..STEP {
+                    let weights: [S::V; J] =
+                        std::array::from_fn(|j| s.load(&weights[j][step][i].0));
+                    for p in 0..P {
+                        let x = s.splat(pixels[p].0[step * STEP + i]);
+                        for j in 0..J {
+                            sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                        }
                     }
                 }
             }

@@ -468,7 +468,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         for point in 0..A * B {
             let weights = &weights[point * taps.len() * LANES..];
             let start = Start::Zero;
-            let product = Product { input: self.v, taps, weights, stride, start, finish: None };
+            let (input, full, few, finish) = (self.v, taps.len(), 0, None);
+            let product = Product { input, taps, full, few, weights, stride, start, finish };
             for at in (0..count).step_by(pixels) {
                 let len = pixels.min(count - at);
                 let at = point * odd(count) + at;
