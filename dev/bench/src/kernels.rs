@@ -21,7 +21,7 @@ fn conv(c: usize, o: usize, k: usize, stride: usize, size: usize) -> Conv {
     }
 }
 
-pub(crate) fn run(filter: &str) {
+pub(crate) fn run(filter: &str) -> Result<(), String> {
     let threads = std::env::var("THREADS").ok().and_then(|t| t.parse().ok());
     let threads = Threads::new(threads.unwrap_or_else(Threads::available));
     let isa =
@@ -79,6 +79,7 @@ pub(crate) fn run(filter: &str) {
             measure(isa, &threads, &conv, algorithm, filter);
         }
     }
+    Ok(())
 }
 
 fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filter: &str) {
@@ -143,7 +144,7 @@ fn best(runs: usize, mut call: impl FnMut()) -> f64 {
 }
 
 /// Operations a second of all threads.
-fn peak(isa: Isa, threads: &Threads) -> f64 {
+pub(crate) fn peak(isa: Isa, threads: &Threads) -> f64 {
     const ROUNDS: usize = 20_000;
     let seconds = best(20, || {
         threads.run(threads.count(), |_| {

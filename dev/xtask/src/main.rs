@@ -1,14 +1,17 @@
-//! Chores of the repository: `cargo xtask floors`.
+//! Chores of the repository: `cargo xtask floors`, `cargo xtask instructions [--bless]`.
 
 mod floors;
+mod instructions;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1);
-    let outcome = match task.as_deref() {
-        Some("floors") => floors::check(),
-        _ => Err(String::from("usage: cargo xtask floors")),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["floors"] => floors::check(),
+        ["instructions"] => instructions::check(false),
+        ["instructions", "--bless"] => instructions::check(true),
+        _ => Err(String::from("usage: cargo xtask floors | instructions [--bless]")),
     };
     match outcome {
         Ok(message) => {

@@ -17,6 +17,11 @@ fn numbers(len: usize, seed: u64, relu: bool) -> Vec<f32> {
     (0..len).map(|_| cut(next())).collect()
 }
 
+/// Rounds of a test: a quarter where an emulator runs it, which takes its time.
+fn rounds(all: u64) -> u64 {
+    if std::env::var_os("EMULATED").is_some() { all / 4 } else { all }
+}
+
 /// Draws of a generator for shapes.
 struct Draws(u64);
 
@@ -170,7 +175,7 @@ fn every_algorithm_computes_the_definition() {
     let pools = [1, 2, 3].map(Threads::new);
     let mut draws = Draws(3);
     let mut ran = [0; Algorithm::ALL.len()];
-    for round in 0..240 {
+    for round in 0..rounds(240) {
         let conv = shape(&mut draws);
         let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
         let x = numbers(batch * c * h * w, round, round % 2 == 0);
@@ -229,14 +234,14 @@ fn every_algorithm_computes_the_definition() {
             }
         }
     }
-    assert!(ran.iter().all(|&ran| ran >= 10), "{ran:?}");
+    assert!(ran.iter().all(|&ran| ran >= rounds(10)), "{ran:?}");
 }
 
 #[test]
 fn every_ending_is_that_of_separate_steps() {
     let threads = Threads::new(2);
     let mut draws = Draws(11);
-    for round in 0..40 {
+    for round in 0..rounds(40) {
         let conv = shape(&mut draws);
         let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
         let x = numbers(batch * c * h * w, round, true);
@@ -516,7 +521,7 @@ fn other_operations_are_those_of_the_plain_kernels() {
 fn lanes_that_are_pictures_compute_the_definition() {
     let mut draws = Draws(5);
     let mut ran = 0;
-    for round in 0..120 {
+    for round in 0..rounds(120) {
         let count = 1 + draws.below(LANES);
         let conv = Conv { batch: count, ..shape(&mut draws) };
         let Conv { input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
@@ -558,7 +563,7 @@ fn lanes_that_are_pictures_compute_the_definition() {
             }
         }
     }
-    assert!(ran >= 40, "{ran}");
+    assert!(ran >= rounds(40), "{ran}");
 }
 
 #[test]
