@@ -3,10 +3,10 @@
 //! The cost of each that admits it is estimated in cycles of a 16-lane multiply-add, and the cheapest
 //! taken. The figures are measurements on a processor that starts one such multiply-add a cycle.
 
-use striate_kernels::Conv;
 use striate_kernels::blocked::{
     Algorithm, Convolution, Isa, LANES, Linear, PictureConvolution, Pixel,
 };
+use striate_kernels::{Conv, Window};
 
 use super::pictures::pictures;
 use super::program::{Action, Program, Step};
@@ -46,6 +46,42 @@ impl Method {
 /// Bytes of weights that may stay in the last cache from one run to the next.
 const CACHED: usize = 24 << 20;
 
+/// Lets convolutions take in the largest of each two by two of their pixels, where they can.
+fn pools(program: &mut Program, methods: &mut Vec<Method>) {
+    let (makers, readers) = (program.makers(), program.readers());
+    for at in 0..program.steps.len() {
+        let Action::MaxPool(window) = &program.steps[at].action else { continue };
+        let halves = Window {
+            batch: window.batch,
+            output: [window.input[0], window.input[1] / 2, window.input[2] / 2],
+            kernel: [2, 2],
+            stride: [2, 2],
+            pad: [0; 4],
+            ..*window
+        };
+        let input = program.steps[at].inputs[0];
+        let Some(maker) = makers[input.index()] else { continue };
+        let Action::Conv(_, tail) = &program.steps[maker].action else { continue };
+        if *window != halves
+            || readers[input.index()] > 1
+            || tail.residual.is_some()
+            || tail.activation.is_some()
+        {
+            continue;
+        }
+        let Method::Convolution(conv) = &methods[maker] else { continue };
+        let Some(pooled) = conv.pooled() else { continue };
+        methods[maker] = Method::Convolution(Box::new(pooled));
+        let nodes = std::mem::take(&mut program.steps[at].nodes);
+        let outputs = std::mem::take(&mut program.steps[at].outputs);
+        program.steps[maker].nodes.extend(nodes);
+        program.steps[maker].outputs = outputs;
+    }
+    let mut left = program.steps.iter().map(|step| !step.outputs.is_empty());
+    methods.retain(|_| left.next() == Some(true));
+    program.steps.retain(|step| !step.outputs.is_empty());
+}
+
 /// What the sixteen lanes of a pixel are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lanes {
@@ -56,8 +92,12 @@ pub(crate) enum Lanes {
 }
 
 /// The layout, the program for it, and a way to compute each step.
-pub(crate) fn choose(program: Program, isa: Isa, batch: usize) -> (Lanes, Program, Vec<Method>) {
-    let methods = channels(&program, isa, batch);
+pub(crate) fn choose(
+    mut program: Program,
+    isa: Isa,
+    batch: usize,
+) -> (Lanes, Program, Vec<Method>) {
+    let mut methods = channels(&program, isa, batch);
     if let Some((for_pictures, ways)) = pictures(&program, isa) {
         let macs: usize = program.steps.iter().map(|step| step.action.macs()).sum();
         let rounds = (batch.div_ceil(LANES) as f64 / THREADS).ceil();
@@ -72,6 +112,7 @@ pub(crate) fn choose(program: Program, isa: Isa, batch: usize) -> (Lanes, Progra
             return (Lanes::Pictures, for_pictures, ways);
         }
     }
+    pools(&mut program, &mut methods);
     (Lanes::Channels, program, methods)
 }
 

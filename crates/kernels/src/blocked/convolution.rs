@@ -164,6 +164,14 @@ impl Convolution {
         Convolution { conv, method, ..*self }
     }
 
+    /// The same with the largest of each two by two pixels for its result, which has half the height
+    /// and width; none if the algorithm cannot. The tail then has no residual and no activation.
+    pub fn pooled(&self) -> Option<Convolution> {
+        let Method::Winograd(winograd) = &self.method else { return None };
+        let method = Method::Winograd(winograd.pooled()?);
+        Some(Convolution { method, ..self.clone() })
+    }
+
     /// Pixels of the packed weights.
     pub fn packed_len(&self) -> usize {
         match &self.method {

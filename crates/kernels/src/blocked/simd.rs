@@ -130,6 +130,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where it is larger, else `b`: what is not a number in `b` stays so.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; what is not a number in either stays so.
+    fn larger(self, a: Self::V, b: Self::V) -> Self::V;
 
     /// Asks for a line that will soon be read or written.
     #[inline(always)]
@@ -198,6 +200,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn max(self, a: Lanes, b: Lanes) -> Lanes {
         each(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn larger(self, a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| if b > a || b.is_nan() { b } else { a })
     }
 }
 
@@ -294,6 +301,15 @@ mod x86 {
             // SAFETY: as above.
             unsafe { _mm512_max_ps(a, b) }
         }
+
+        #[inline(always)]
+        fn larger(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe {
+                let wild = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+                _mm512_mask_mov_ps(_mm512_max_ps(a, b), wild, a)
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -383,6 +399,17 @@ mod x86 {
             // SAFETY: as above.
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
         }
+
+        #[inline(always)]
+        fn larger(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            // SAFETY: as above.
+            unsafe {
+                let low = _mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0]);
+                let high = _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1]);
+                let max = self.max(a, b);
+                [_mm256_blendv_ps(max[0], a[0], low), _mm256_blendv_ps(max[1], a[1], high)]
+            }
+        }
     }
 
     #[inline(always)]
@@ -471,6 +498,12 @@ mod arm {
         fn max(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
             // SAFETY: as above.
             each(|i| unsafe { vbslq_f32(vcgtq_f32(a[i], b[i]), a[i], b[i]) })
+        }
+
+        #[inline(always)]
+        fn larger(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            // SAFETY: as above.
+            each(|i| unsafe { vmaxq_f32(a[i], b[i]) })
         }
     }
 }

@@ -593,3 +593,69 @@ fn what_looks_at_several_channels_of_pictures_is_as_it_is_of_channels() {
         }
     }
 }
+
+#[test]
+fn pooled_sums_are_the_largest_of_those_written() {
+    let mut draws = Draws(17);
+    let mut ran = 0;
+    for round in 0..rounds(40) {
+        let size: [usize; 2] = std::array::from_fn(|_| draws.of(&[2, 4, 6, 14, 18]));
+        let conv = Conv {
+            input: [draws.of(&[8, 16, 40]), size[0], size[1]],
+            output: [draws.of(&[5, 16, 33]), size[0], size[1]],
+            kernel: [3, 3],
+            stride: [1, 1],
+            pad: [1; 4],
+            dilation: [1, 1],
+            groups: 1,
+            batch: 1 + draws.below(3),
+        };
+        let Conv { batch, input: [c, h, w], output: [o, ..], .. } = conv;
+        let mut x = numbers(batch * c * h * w, round, false);
+        let wild = draws.below(x.len());
+        x[wild] = f32::NAN;
+        let weight = numbers(o * c * 9, round + 1000, false);
+        let threads = Threads::new(1 + draws.below(3));
+        for isa in Isa::available() {
+            for algorithm in [Algorithm::Winograd2, Algorithm::Winograd4] {
+                let plain = Convolution::new(isa, algorithm, &conv).unwrap();
+                let pooled = plain.pooled().unwrap();
+                assert!(pooled.pooled().is_none());
+                let run = |convolution: &Convolution, area: usize| {
+                    let mut packed = vec![Pixel::ZERO; convolution.packed_len()];
+                    convolution.pack(&threads, &weight, &mut packed);
+                    let mut pixels = vec![Pixel::ZERO; batch * blocks(c) * h * w];
+                    pack(&threads, [batch, c, h * w], &x, &mut pixels);
+                    let (bias, relu) = (vec![Pixel([0.1; LANES]); blocks(o)], round % 2 == 0);
+                    let tail =
+                        Tail { bias: &bias, factor: 1.0, residual: None, relu, activation: None };
+                    let mut y = vec![Pixel([f32::INFINITY; LANES]); batch * blocks(o) * area];
+                    let out = Destination::whole(&mut y, blocks(o));
+                    let mut scratch = vec![Pixel::ZERO; convolution.scratch_len(threads.count())];
+                    let outputs = Outputs { out, sum: None };
+                    let x = Input::Pixels(&pixels);
+                    convolution.run(&threads, x, &packed, &tail, outputs, &mut scratch);
+                    y
+                };
+                let (whole, found) = (run(&plain, h * w), run(&pooled, h * w / 4));
+                let window = crate::Window {
+                    batch,
+                    input: [o, h, w],
+                    output: [o, h / 2, w / 2],
+                    kernel: [2, 2],
+                    stride: [2, 2],
+                    pad: [0; 4],
+                    count_include_pad: false,
+                };
+                let mut expected = vec![Pixel::ZERO; found.len()];
+                let to = Destination::whole(&mut expected, blocks(o));
+                max(isa, &threads, &window, &whole, to);
+                let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+                let mut both = Pixel::numbers(&found).iter().zip(Pixel::numbers(&expected));
+                assert!(both.all(same), "{isa} {algorithm:?} {conv:?}");
+                ran += 1;
+            }
+        }
+    }
+    assert!(ran > 0);
+}

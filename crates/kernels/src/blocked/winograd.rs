@@ -41,6 +41,8 @@ pub(crate) struct Winograd {
     pub(crate) makes: [usize; 2],
     /// Taps of a phase, down and right.
     pub(crate) taps: [usize; 2],
+    /// Whether of each two by two pixels only the largest is written.
+    pub(crate) pool: bool,
 }
 
 /// How the work is cut.
@@ -63,8 +65,22 @@ impl Winograd {
                 && kernel.div_ceil(stride) == taps[axis]
         };
         let makes = taps.map(|taps| if taps == 1 { 1 } else { makes });
-        let winograd = Winograd { conv: *conv, groups: Groups::of(conv), makes, taps };
+        let (conv, groups) = (*conv, Groups::of(conv));
+        let winograd = Winograd { conv, groups, makes, taps, pool: false };
         (fits(0) && fits(1) && conv.input[0] >= 8).then_some(winograd)
+    }
+
+    /// The same with the largest of each two by two pixels for its result, if no window is cut by a
+    /// tile or by the rim.
+    pub(crate) fn pooled(&self) -> Option<Winograd> {
+        let [_, h, w] = self.conv.output;
+        let even = [h, w, self.makes[0], self.makes[1]].iter().all(|n| n.is_multiple_of(2));
+        (even && !self.pool).then(|| Winograd { pool: true, ..self.clone() })
+    }
+
+    /// Pixels of the sums for one that is written, down and right.
+    fn window(&self) -> usize {
+        if self.pool { 2 } else { 1 }
     }
 
     /// Points of each axis: pixels of the input that a tile reads.
@@ -225,12 +241,13 @@ impl Winograd {
         scratch: &mut [Pixel],
     ) {
         let [_, height, width] = self.conv.output;
-        let (size, threads) = ([height, width], work.threads);
+        let (window, threads) = (self.window(), work.threads);
+        let size = [height / window, width / window];
         let (inputs, out_blocks) = (self.all_inputs(), self.all_outputs());
         let [down, right] = self.tiles();
         match self.schedule(threads.count()) {
             Schedule::Chunked([pictures, rows, columns]) => {
-                let cut = [pictures, out_blocks, rows * M, columns * N];
+                let cut = [pictures, out_blocks, rows * M / window, columns * N / window];
                 each_patch(
                     threads,
                     &self.conv,
@@ -256,7 +273,7 @@ impl Winograd {
                 });
                 let v = &*v;
                 let own = share(out_blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
-                let cut = [self.conv.batch, own, height, width];
+                let cut = [self.conv.batch, own, size[0], size[1]];
                 each_patch(threads, &self.conv, size, outputs, cut, scratch, |out, sum, m| {
                     let (winograd, tiles) = (self, &tiles);
                     let back = Back::<A, M, B, N> { winograd, work, v, tiles, m, out, sum };
@@ -325,11 +342,12 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Chunk { winograd, work, x, scratch, out, sum } = self;
-        let tiles = Tiles {
-            pictures: out.pictures.clone(),
-            rows: out.rows.start / M..out.rows.end.div_ceil(M),
-            columns: out.columns.start / N..out.columns.end.div_ceil(N),
+        let of = |range: &Range<usize>, makes: usize| {
+            let window = winograd.window();
+            range.start * window / makes..(range.end * window).div_ceil(makes)
         };
+        let pictures = out.pictures.clone();
+        let tiles = Tiles { pictures, rows: of(&out.rows, M), columns: of(&out.columns, N) };
         let (tiles, apart) = (&tiles, winograd.apart(tiles.count()));
         let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
         for (block, v) in v.chunks_exact_mut(apart).enumerate() {
@@ -482,7 +500,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
     /// Transforms the products of a block, which are in `m` from `first` on.
     #[inline(always)]
     fn transform<S: Simd>(&mut self, s: S, block: usize, first: usize) {
-        let Back { work, tiles, m, out, sum, .. } = self;
+        let Back { winograd, work, tiles, m, out, sum, .. } = self;
         let (tail, count): (&Tail<'_>, _) = (work.tail, tiles.count());
         let bias = s.load(&tail.bias[block].0);
         let stride = odd(count);
@@ -502,6 +520,22 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 }
             }
             let finish = tail.finish(picture);
+            if winograd.pool {
+                let finish = finish.at(block, 0);
+                for r in (0..M.min(2 * out.rows.end - row)).step_by(2) {
+                    let above = points::output::<S, B, N>(s, half[r]);
+                    let below = points::output::<S, B, N>(s, half[r + 1]);
+                    for c in (0..N.min(2 * out.columns.end - column)).step_by(2) {
+                        let above = s.larger(above[c], above[c + 1]);
+                        let below = s.larger(below[c], below[c + 1]);
+                        let largest = s.add(s.larger(above, below), bias);
+                        let place = [picture, block, (row + r) / 2, (column + c) / 2];
+                        let mut sink = Sink { out: out.runs(place, 1), sum: None };
+                        sink.store(s, &finish, [[largest]]);
+                    }
+                }
+                continue;
+            }
             let rows = M.min(out.rows.end - row);
             let columns = N.min(out.columns.end - column);
             for r in 0..rows {
