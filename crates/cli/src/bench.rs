@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::Batch;
-use striate::exec::{Backend, Isa, Native, Options};
+use striate::exec::{Accuracy, Backend, Isa, Native, Options};
 use striate::graph::{Graph, Params};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
@@ -40,6 +40,9 @@ pub(crate) struct Bench {
     /// Instructions to use: avx512, avx2, neon, portable. The best of the machine by default
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
+    /// How near convolutions are to their definition
+    #[arg(long, value_enum, default_value_t = Nearness::Fast)]
+    accuracy: Nearness,
     /// Print each step: algorithm, time, rate, weights, place
     #[arg(long)]
     explain: bool,
@@ -54,6 +57,14 @@ enum Mode {
     Infer,
     /// Steps of training: forward, backward, update
     Train,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Nearness {
+    /// Every product of the definition
+    Strict,
+    /// Winograd's algorithm where it is faster
+    Fast,
 }
 
 /// The fewest runs that are timed.
@@ -86,7 +97,12 @@ impl Bench {
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
             Mode::Infer => {
-                let options = Options { batch, threads, isa: Some(isa), ..Options::default() };
+                let accuracy = match self.accuracy {
+                    Nearness::Strict => Accuracy::Strict,
+                    Nearness::Fast => Accuracy::Fast,
+                };
+                let engine = Options { isa: Some(isa), accuracy, ..Options::default() };
+                let options = Options { batch, threads, ..engine };
                 let mut network = Native::default().compile(&graph, &params, &options)?;
                 drop(params);
                 let mut logits = Vec::new();

@@ -60,12 +60,25 @@ pub struct Options {
     pub keep: Vec<NodeId>,
     /// The instructions of the engine for CPUs; none is the best that the machine has.
     pub isa: Option<Isa>,
+    /// What the engine for CPUs may do to the last digits.
+    pub accuracy: Accuracy,
+}
+
+/// How near the sums of convolutions are to those of the definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// Every product of the definition, added in single precision.
+    Strict,
+    /// Winograd's algorithm where it is faster. Its rounding errors are some two to five times those
+    /// of the definition, and what is not finite spreads over the tile around it.
+    #[default]
+    Fast,
 }
 
 impl Default for Options {
     /// One image, all cores, the outputs alone.
     fn default() -> Options {
-        Options { batch: 1, threads: 0, keep: Vec::new(), isa: None }
+        Options { batch: 1, threads: 0, keep: Vec::new(), isa: None, accuracy: Accuracy::Fast }
     }
 }
 

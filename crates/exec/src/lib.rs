@@ -29,7 +29,7 @@ pub mod interpreter;
 pub mod native;
 mod outputs;
 
-pub use backend::{Backend, Executable, Options};
+pub use backend::{Accuracy, Backend, Executable, Options};
 pub use error::{CompileError, RunError};
 pub use interpreter::Interpreter;
 pub use native::{Native, planned_bytes};

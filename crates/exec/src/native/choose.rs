@@ -10,6 +10,7 @@ use striate_kernels::{Conv, Window};
 
 use super::pictures::pictures;
 use super::program::{Action, Program, Step};
+use crate::Accuracy;
 
 /// How a step is computed.
 #[derive(Clone, Debug)]
@@ -96,8 +97,9 @@ pub(crate) fn choose(
     mut program: Program,
     isa: Isa,
     batch: usize,
+    accuracy: Accuracy,
 ) -> (Lanes, Program, Vec<Method>) {
-    let mut methods = channels(&program, isa, batch);
+    let mut methods = channels(&program, isa, batch, accuracy);
     if let Some((for_pictures, ways)) = pictures(&program, isa) {
         let macs: usize = program.steps.iter().map(|step| step.action.macs()).sum();
         let rounds = (batch.div_ceil(LANES) as f64 / THREADS).ceil();
@@ -118,7 +120,7 @@ pub(crate) fn choose(
 
 /// A way to compute each step, lanes being channels.
 #[expect(clippy::wildcard_enum_match_arm, reason = "for all else there is one way")]
-fn channels(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
+fn channels(program: &Program, isa: Isa, batch: usize, accuracy: Accuracy) -> Vec<Method> {
     let direct = |step: &Step| match &step.action {
         Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
         _ => None,
@@ -130,7 +132,11 @@ fn channels(program: &Program, isa: Isa, batch: usize) -> Vec<Method> {
             let conv = Conv { batch, ..*conv };
             let planes = program.reads_planes(step);
             let fits = |algorithm: &Algorithm| planes == (*algorithm == Algorithm::FirstLayer);
-            let ways = Algorithm::ALL.into_iter().filter(fits);
+            let near = |algorithm: &Algorithm| match accuracy {
+                Accuracy::Strict => algorithm.is_definition(),
+                Accuracy::Fast => true,
+            };
+            let ways = Algorithm::ALL.into_iter().filter(fits).filter(near);
             let ways = ways.filter_map(|algorithm| Convolution::new(isa, algorithm, &conv));
             let cost = |way: &Convolution| cycles(way, cold);
             let best = ways.min_by(|a, b| cost(a).total_cmp(&cost(b)));

@@ -78,7 +78,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     options.check(graph)?;
     let (batch, isa, threads) = (options.batch, options.isa(), options.thread_count()?);
     let program = fuse::fuse(fold::fold(lower::lower(graph, &options.wanted(graph))));
-    let (lanes, program, methods) = choose::choose(program, isa, batch);
+    let (lanes, program, methods) = choose::choose(program, isa, batch, options.accuracy);
     let (images, copies) = match lanes {
         Lanes::Channels => (batch, 1),
         Lanes::Pictures => (1, threads),
@@ -293,6 +293,7 @@ fn memory(len: usize, batch: usize) -> Result<Buffer, CompileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Accuracy;
     use striate_graph::{Init, add};
     use striate_tensor::{Rng, Tensor};
 
@@ -343,6 +344,17 @@ mod tests {
         ];
         let steps = &steps[..expected.len()];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn strict_sums_are_those_of_the_definition() {
+        let graph = Graph::build(Shape::map(64, 56, 56), |x| x.conv(3, 64)).unwrap();
+        let printed = |accuracy| {
+            let options = Options { accuracy, ..Options::default() };
+            plan(&graph, &options).unwrap().to_string()
+        };
+        assert!(printed(Accuracy::Fast).contains("F(4,3)"));
+        assert!(printed(Accuracy::Strict).contains("direct"));
     }
 
     #[test]

@@ -42,6 +42,19 @@ impl Algorithm {
         Algorithm::Line7,
     ];
 
+    /// Whether it multiplies and adds what the definition does.
+    pub fn is_definition(self) -> bool {
+        match self {
+            Algorithm::Direct | Algorithm::FirstLayer => true,
+            Algorithm::Winograd2
+            | Algorithm::Winograd4
+            | Algorithm::Winograd2x5
+            | Algorithm::Winograd4x5
+            | Algorithm::Line3
+            | Algorithm::Line7 => false,
+        }
+    }
+
     /// What it is called in a printed plan.
     pub fn name(self) -> &'static str {
         match self {
