@@ -41,12 +41,26 @@ pub enum Init {
     reason = "the operations named start otherwise than the rest"
 )]
 impl Init {
-    /// Draws the values of one tensor.
-    pub(crate) fn fill(&self, graph: &Graph, param: &Param, rng: &Rng, values: &mut [f32]) {
-        let mut rng = rng.fork(&param.name);
+    /// Draws values of one tensor, from the `from`-th on.
+    pub(crate) fn fill(
+        &self,
+        graph: &Graph,
+        param: &Param,
+        rng: &Rng,
+        from: usize,
+        values: &mut [f32],
+    ) {
+        let rng = || rng.fork(&param.name);
         let inputs = fan_in(graph, param) as f32;
-        let mut uniform = |values: &mut [f32], bound: f32| {
+        let uniform = |values: &mut [f32], bound: f32| {
+            let mut rng = rng();
+            rng.skip(from * Rng::UNIFORM);
             values.iter_mut().for_each(|v| *v = rng.within(-bound, bound));
+        };
+        let normal = |values: &mut [f32], deviation: f32| {
+            let mut rng = rng();
+            rng.skip(from * Rng::NORMAL);
+            values.iter_mut().for_each(|v| *v = deviation * rng.normal());
         };
         match (param.slot.role, *self) {
             (Role::Mean | Role::Variance | Role::Fixed, _) => {}
@@ -63,37 +77,44 @@ impl Init {
             },
             (Role::Weight, Init::Xavier { .. }) => uniform(values, (3.0 / inputs).sqrt()),
             (Role::Bias, Init::Xavier { bias }) => values.fill(bias),
-            (Role::Weight, Init::Gaussian { deviation, .. }) => {
-                values.iter_mut().for_each(|v| *v = deviation * rng.normal());
-            }
+            (Role::Weight, Init::Gaussian { deviation, .. }) => normal(values, deviation),
             (Role::Bias, Init::Gaussian { ones, .. }) => {
                 let one = ones.contains(&graph.node(param.node).name.as_str());
                 values.fill(if one { 1.0 } else { 0.0 });
             }
-            (Role::Weight, Init::KaimingFanIn) => {
-                let deviation = (2.0 / inputs).sqrt();
-                values.iter_mut().for_each(|v| *v = deviation * rng.normal());
-            }
+            (Role::Weight, Init::KaimingFanIn) => normal(values, (2.0 / inputs).sqrt()),
             (Role::Weight, Init::KaimingFanOut) => match &graph.node(param.node).op {
-                Op::Conv2d(conv) => {
-                    let deviation = (2.0 / fan_out(conv)).sqrt();
-                    values.iter_mut().for_each(|v| *v = deviation * rng.normal());
-                }
+                Op::Conv2d(conv) => normal(values, (2.0 / fan_out(conv)).sqrt()),
                 _ => uniform(values, 1.0 / inputs.sqrt()),
             },
             (Role::Bias, Init::KaimingFanOut) => match &graph.node(param.node).op {
                 Op::Linear(_) => uniform(values, 1.0 / inputs.sqrt()),
                 _ => values.fill(0.0),
             },
-            (Role::Weight, Init::Truncated { deviation }) => values.iter_mut().for_each(|v| {
-                *v = loop {
+            (Role::Weight, Init::Truncated { deviation }) => {
+                let mut rng = rng();
+                let mut within = || loop {
                     let x = rng.normal();
                     if x.abs() <= 2.0 {
                         break deviation * x;
                     }
                 };
-            }),
+                (0..from).for_each(|_| _ = within());
+                values.iter_mut().for_each(|v| *v = within());
+            }
             (Role::Bias, Init::KaimingFanIn | Init::Truncated { .. }) => values.fill(0.0),
+        }
+    }
+
+    /// Whether a value can be drawn without those before it.
+    pub(crate) fn skips(&self) -> bool {
+        match self {
+            Init::LeCun
+            | Init::Gaussian { .. }
+            | Init::Xavier { .. }
+            | Init::KaimingFanIn
+            | Init::KaimingFanOut => true,
+            Init::Truncated { .. } => false,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is plain data: operations, names, edges, shapes. It holds no weights, no kernels and
 //! no device, and nobody changes it once it is built. [`Graph::build`] makes one from lines that
-//! read like the rows of a paper's table; [`Params`] holds the learned values of one.
+//! read like the rows of a paper's table; [`Params`] holds the learned values of one,
+//! and [`ParamSource`] is wherever they come from.
 //!
 //! ```
 //! use striate_graph::{Graph, Shape};
@@ -29,6 +30,7 @@ mod naming;
 pub mod op;
 mod params;
 mod shape;
+mod source;
 
 pub use build::{Value, add, add_scaled, concat};
 pub use cost::Cost;
@@ -40,3 +42,4 @@ pub use naming::Naming;
 pub use op::Op;
 pub use params::{Param, ParamLayout, Params};
 pub use shape::{Shape, Sides, Size};
+pub use source::{Drawn, ParamSource, SourceError};

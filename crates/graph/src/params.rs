@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use striate_tensor::{Rng, View};
 
-use crate::op::{Role, Slot};
-use crate::{Graph, Init, NodeId, Op};
+use crate::op::Slot;
+use crate::{Drawn, Graph, Init, NodeId, ParamSource, SourceError};
 
 /// One tensor of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,19 +88,13 @@ pub struct Params {
 impl Params {
     /// Zeros, but for variances, which are one, and fixed codes.
     pub fn zeros(graph: &Graph) -> Params {
-        let layout = Arc::new(graph.layout());
+        Params::zeros_of(graph, Arc::new(graph.layout()))
+    }
+
+    pub(crate) fn zeros_of(graph: &Graph, layout: Arc<ParamLayout>) -> Params {
         let mut params = Params { values: vec![0.0; layout.len()], layout };
         for param in Arc::clone(&params.layout).params() {
-            let values = &mut params.values[param.range.clone()];
-            match param.slot.role {
-                Role::Variance => values.fill(1.0),
-                Role::Fixed => {
-                    if let Op::Rbf(rbf) = &graph.node(param.node).op {
-                        values.iter_mut().zip(rbf.weight()).for_each(|(to, code)| *to = code);
-                    }
-                }
-                Role::Weight | Role::Bias | Role::Scale | Role::Shift | Role::Mean => {}
-            }
+            graph.preset(param, 0, &mut params.values[param.range.clone()]);
         }
         params
     }
@@ -108,27 +102,27 @@ impl Params {
     /// Freshly drawn values. The same seed gives the same values, and a tensor's values depend on
     /// its name alone, not on what else the network has.
     pub fn init(graph: &Graph, init: &Init, rng: &Rng) -> Params {
-        let mut params = Params::zeros(graph);
+        Drawn::new(graph, init, rng).params()
+    }
+
+    /// All values of a source.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it cannot be read.
+    pub fn read(source: &dyn ParamSource) -> Result<Params, SourceError> {
+        let layout = Arc::new(source.layout().clone());
+        let mut params = Params { values: vec![0.0; layout.len()], layout };
         for param in Arc::clone(&params.layout).params() {
-            init.fill(graph, param, rng, &mut params.values[param.range.clone()]);
+            source.read(param, 0, &mut params.values[param.range.clone()])?;
         }
-        params.sever(graph);
-        params
+        Ok(params)
     }
 
     /// Sets the weights of connections that a table leaves out to zero, which every reader of the
     /// weights relies on. To be called after values were written from outside.
     pub fn sever(&mut self, graph: &Graph) {
         for param in Arc::clone(&self.layout).params() {
-            let Op::Conv2d(conv) = &graph.node(param.node).op else { continue };
-            let (Some(table), Role::Weight) = (&conv.table, param.slot.role) else { continue };
-            let inputs = param.slot.shape[1];
-            let kernels = self.values[param.range.clone()].chunks_exact_mut(conv.kernel.area());
-            for (i, kernel) in kernels.enumerate() {
-                if !table.connects(i % inputs, i / inputs) {
-                    kernel.fill(0.0);
-                }
-            }
+            graph.sever(param, 0, &mut self.values[param.range.clone()]);
         }
     }
 

@@ -42,6 +42,16 @@ impl Rng {
         Rng::keyed(self.seed, key)
     }
 
+    /// Draws that [`uniform`](Rng::uniform) makes, for [`skip`](Rng::skip).
+    pub const UNIFORM: usize = 1;
+    /// Draws that [`normal`](Rng::normal) makes, for [`skip`](Rng::skip).
+    pub const NORMAL: usize = 2 * Rng::UNIFORM;
+
+    /// Goes on as if so many draws had been made.
+    pub fn skip(&mut self, draws: usize) {
+        self.stream.set_word_pos(self.stream.get_word_pos() + draws as u128);
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.stream.next_u64()
@@ -100,6 +110,18 @@ mod tests {
     }
 
     const EXPECTED: [u64; 2] = [7_037_237_572_835_827_407, 5_440_448_899_038_119_230];
+
+    #[test]
+    fn what_is_skipped_is_as_if_drawn() {
+        for draws in [0, 1, 15, 16, 17, 63, 64, 65, 1000] {
+            let (mut drawn, mut skipped) = (Rng::new(4), Rng::new(4));
+            (0..3 * Rng::UNIFORM).for_each(|_| _ = drawn.uniform());
+            (0..draws).for_each(|_| _ = drawn.normal());
+            skipped.uniform();
+            skipped.skip(2 * Rng::UNIFORM + draws * Rng::NORMAL);
+            assert_eq!(drawn.bits(), skipped.bits(), "{draws}");
+        }
+    }
 
     #[test]
     fn moments_are_those_of_the_distributions() {
