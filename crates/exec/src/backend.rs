@@ -1,4 +1,4 @@
-use striate_graph::{Graph, Node, NodeId, Output, Param, Params, Shape};
+use striate_graph::{Graph, Node, NodeId, Output, Param, ParamLayout, ParamSource, Params, Shape};
 use striate_kernels::Threads;
 use striate_kernels::blocked::Isa;
 use striate_tensor::Tensor;
@@ -14,12 +14,12 @@ pub trait Backend {
     /// parameters it needs, so `params` may go.
     ///
     /// # Errors
-    /// [`CompileError`] if the parameters are of another network, a kept node does not exist, or
-    /// the sizes are too large.
+    /// [`CompileError`] if the parameters are of another network or cannot be read, a kept node
+    /// does not exist, or the sizes are too large.
     fn compile(
         &self,
         graph: &Graph,
-        params: &Params,
+        params: &dyn ParamSource,
         options: &Options,
     ) -> Result<Box<dyn Executable>, CompileError>;
 }
@@ -146,9 +146,9 @@ impl Options {
 }
 
 /// Refuses parameters of another network.
-pub(crate) fn check_params(graph: &Graph, params: &Params) -> Result<(), CompileError> {
-    let (expected, found) = (graph.layout(), params.layout());
-    if **found == expected {
+pub(crate) fn check_layout(graph: &Graph, found: &ParamLayout) -> Result<(), CompileError> {
+    let expected = graph.layout();
+    if *found == expected {
         return Ok(());
     }
     let longest = found.params().len().max(expected.params().len());
@@ -174,9 +174,14 @@ pub(crate) fn count(images: &Tensor, input: Shape, batch: usize) -> Result<usize
     }
 }
 
-/// The values of a node's parameters, in the order of [`Op::slots`](striate_graph::Op::slots).
-pub(crate) fn slots<'p>(graph: &Graph, params: &'p Params, node: &Node) -> Vec<&'p [f32]> {
+/// What a node's parameters are called, in the order of [`Op::slots`](striate_graph::Op::slots).
+pub(crate) fn names(graph: &Graph, node: &Node) -> Vec<String> {
     let slots = node.op.slots(&graph.input_shapes(node));
-    let names = slots.iter().map(|slot| format!("{}.{}", node.name, slot.leaf));
-    names.filter_map(|name| params.get(&name)).map(|view| view.data).collect()
+    slots.iter().map(|slot| format!("{}.{}", node.name, slot.leaf)).collect()
+}
+
+/// The values of a node's parameters, in the same order.
+pub(crate) fn slots<'p>(graph: &Graph, params: &'p Params, node: &Node) -> Vec<&'p [f32]> {
+    let names = names(graph, node);
+    names.iter().filter_map(|name| params.get(name)).map(|view| view.data).collect()
 }

@@ -1,3 +1,4 @@
+use striate_graph::SourceError;
 use striate_kernels::blocked::Isa;
 
 /// Why a network cannot be compiled.
@@ -12,6 +13,9 @@ pub enum CompileError {
         /// What the network has in its place.
         expected: String,
     },
+    /// The parameters cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A plan for no image at all.
     #[error("found a batch of 0 images, expected at least 1")]
     EmptyBatch,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use striate_graph::op::{AddScaled, BatchNorm, Conv2d, Linear, Lrn, Pool, PoolKind, Tanh};
-use striate_graph::{Graph, Node, NodeId, Op, Output, Params, Shape};
+use striate_graph::{Graph, Node, NodeId, Op, Output, ParamSource, Params, Shape};
 use striate_kernels::Threads;
 use striate_tensor::Tensor;
 
@@ -43,7 +43,7 @@ pub fn evaluate(
 ) -> Result<Vec<Vec<f64>>, RunError> {
     let batch = images.shape().first().copied().unwrap_or(0).max(1);
     Options { batch, ..Options::default() }.check(graph)?;
-    backend::check_params(graph, params)?;
+    backend::check_layout(graph, params.layout())?;
     backend::count(images, graph.input(), batch)?;
     Ok(values(graph, params, images, mode, Threads::available()))
 }
@@ -82,17 +82,17 @@ impl Backend for Interpreter {
     fn compile(
         &self,
         graph: &Graph,
-        params: &Params,
+        params: &dyn ParamSource,
         options: &Options,
     ) -> Result<Box<dyn Executable>, CompileError> {
         options.check(graph)?;
-        backend::check_params(graph, params)?;
+        backend::check_layout(graph, params.layout())?;
         Ok(Box::new(Loaded {
             wanted: options.wanted(graph),
             batch: options.batch,
             threads: options.thread_count()?,
             graph: Arc::new(graph.clone()),
-            params: Arc::new(params.clone()),
+            params: Arc::new(Params::read(params)?),
         }))
     }
 }

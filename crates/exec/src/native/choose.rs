@@ -34,6 +34,36 @@ impl Method {
         }
     }
 
+    /// Outputs whose weights lie together: a piece of them.
+    pub(crate) fn piece_outputs(&self) -> usize {
+        match self {
+            Method::Convolution(_) => LANES,
+            Method::Linear(_) => Linear::TOGETHER,
+            Method::Pictures(conv) => conv.outputs(),
+            Method::Plain => 0,
+        }
+    }
+
+    /// Pixels of the packed weights of a piece; the last may have fewer.
+    pub(crate) fn piece_len(&self) -> usize {
+        match self {
+            Method::Convolution(conv) => conv.block_len(),
+            Method::Linear(linear) => linear.group_len(),
+            Method::Pictures(conv) => conv.packed_len(),
+            Method::Plain => 0,
+        }
+    }
+
+    /// Brings the weights of a piece into the order in which they are read.
+    pub(crate) fn pack(&self, piece: usize, weight: &[f32], packed: &mut [Pixel]) {
+        match self {
+            Method::Convolution(conv) => conv.pack_block(piece, weight, packed),
+            Method::Linear(linear) => linear.pack_group(piece, weight, packed),
+            Method::Pictures(conv) => conv.pack(weight, packed),
+            Method::Plain => {}
+        }
+    }
+
     /// Pixels of scratch.
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         match self {

@@ -5,7 +5,7 @@
 //!                  (steps) (BatchNorm) (ReLU, sums) (algorithms) (memory)
 //! ```
 //!
-//! Everything but the weights is known without [`Params`], so a [`Plan`] can be looked at, and its
+//! Everything but the weights is known without parameters, so a [`Plan`] can be looked at, and its
 //! memory counted, before there are any.
 
 mod choose;
@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use striate_graph::{Graph, NodeId, Params, Shape};
+use striate_graph::{Graph, NodeId, ParamSource, Shape};
 use striate_kernels::Threads;
 use striate_kernels::blocked::{Buffer, Isa, LANES, Pixel};
 
@@ -31,15 +31,15 @@ use self::choose::{Lanes, Method};
 use self::place::{Placement, pixels};
 use self::program::{Program, Step};
 use self::weights::Weights;
-use crate::backend::{MOST_VALUES, check_params};
+use crate::backend::{MOST_VALUES, check_layout};
 use crate::outputs::Meaning;
 use crate::{Backend, CompileError, Executable, Options};
 
 /// The engine for CPUs. The bits of a result do not depend on the number of threads.
 ///
 /// A compiled network holds one copy of the parameters it needs, folded where batch normalisation
-/// was and in the order in which its kernels read them: it outlives the [`Params`] it was made from,
-/// which may be dropped to have the weights in memory once.
+/// was and in the order in which its kernels read them. They are read piece by piece: of a file's
+/// no more is in memory besides.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Native;
@@ -52,11 +52,11 @@ impl Backend for Native {
     fn compile(
         &self,
         graph: &Graph,
-        params: &Params,
+        params: &dyn ParamSource,
         options: &Options,
     ) -> Result<Box<dyn Executable>, CompileError> {
         let plan = plan(graph, options)?;
-        check_params(graph, params)?;
+        check_layout(graph, params.layout())?;
         let threads = Threads::new(options.thread_count()?);
         let weights = Weights::new(graph, params, &plan, &threads)?;
         Ok(Box::new(run::Compiled {
@@ -294,7 +294,7 @@ fn memory(len: usize, batch: usize) -> Result<Buffer, CompileError> {
 mod tests {
     use super::*;
     use crate::Accuracy;
-    use striate_graph::{Init, add};
+    use striate_graph::{Init, Params, add};
     use striate_tensor::{Rng, Tensor};
 
     fn block() -> Graph {

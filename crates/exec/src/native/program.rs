@@ -117,11 +117,21 @@ impl Action {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest moves memory")]
     pub(crate) fn macs(&self) -> usize {
         match self {
+            Action::Conv(conv, _) => conv.output.iter().product::<usize>() * self.row(),
+            Action::Linear { outputs, .. } => self.row() * outputs,
+            _ => 0,
+        }
+    }
+
+    /// Weights of an output channel, where they are packed.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest has none, or few")]
+    pub(crate) fn row(&self) -> usize {
+        match self {
             Action::Conv(conv, _) => {
                 let [kh, kw] = conv.kernel;
-                conv.output.iter().product::<usize>() * conv.input[0] / conv.groups * kh * kw
+                conv.input[0] / conv.groups * kh * kw
             }
-            Action::Linear { from, outputs, .. } => from.iter().product::<usize>() * outputs,
+            Action::Linear { from, .. } => from.iter().product(),
             _ => 0,
         }
     }

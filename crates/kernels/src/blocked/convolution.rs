@@ -2,7 +2,7 @@ use super::Destination;
 use super::direct::Direct;
 use super::first::First;
 use super::layout::{Pixel, blocks};
-use super::simd::Isa;
+use super::simd::{Isa, LANES};
 use super::tile::{Finish, Residual};
 use super::winograd::Winograd;
 use crate::conv::Conv;
@@ -207,19 +207,44 @@ impl Convolution {
         }
     }
 
+    /// Weights of an output channel: `C/groups × kh × kw`.
+    fn filter(&self) -> usize {
+        let [kh, kw] = self.conv.kernel;
+        self.conv.input[0] / self.conv.groups * kh * kw
+    }
+
     /// Brings weights, `out × (C/groups) × kh × kw`, into the order in which they are read.
     ///
     /// # Panics
     /// If a slice has another length than the geometry says.
     pub fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
-        let [out, _, _] = self.conv.output;
-        let [kh, kw] = self.conv.kernel;
-        let len = out * (self.conv.input[0] / self.conv.groups) * kh * kw;
-        assert_eq!([weight.len(), packed.len()], [len, self.packed_len()], "lengths");
+        let out = self.conv.output[0];
+        let lens = [weight.len(), packed.len()];
+        assert_eq!(lens, [out * self.filter(), self.packed_len()], "lengths");
+        let len = LANES * self.filter();
+        threads.chunks(packed, self.block_len().max(1), |block, packed| {
+            let weight = &weight[block * len..];
+            self.pack_block(block, &weight[..len.min(weight.len())], packed);
+        });
+    }
+
+    /// Pixels of the packed weights of a block of outputs.
+    pub fn block_len(&self) -> usize {
+        self.packed_len() / blocks(self.conv.output[0]).max(1)
+    }
+
+    /// [`pack`](Convolution::pack) of the weights of one block of outputs.
+    ///
+    /// # Panics
+    /// If a slice has another length than the geometry says.
+    pub fn pack_block(&self, block: usize, weight: &[f32], packed: &mut [Pixel]) {
+        let outputs = LANES.min(self.conv.output[0] - block * LANES);
+        let lens = [weight.len(), packed.len()];
+        assert_eq!(lens, [outputs * self.filter(), self.block_len()], "lengths");
         match &self.method {
-            Method::Direct(direct) => direct.pack(threads, weight, packed),
-            Method::First(first) => first.pack(threads, weight, packed),
-            Method::Winograd(winograd) => winograd.pack(self.isa, threads, weight, packed),
+            Method::Direct(direct) => direct.pack(block, weight, packed),
+            Method::First(first) => first.pack(weight, packed),
+            Method::Winograd(winograd) => winograd.pack(self.isa, block, weight, packed),
         }
     }
 

@@ -52,8 +52,8 @@ impl Groups {
         Groups { merged, count, inputs: blocks(channels / count), outputs: blocks(out / count) }
     }
 
-    /// The filters of a block of output channels: `see(tap of a channel, lane in, lane out, weight)`
-    /// for each weight that there is, taps counted per input block.
+    /// The filters of a block of output channels, which `weight` is: `see(tap of a channel, lane in,
+    /// lane out, weight)` for each weight that there is, taps counted per input block.
     #[inline(always)]
     pub(crate) fn weights(
         &self,
@@ -64,12 +64,9 @@ impl Groups {
     ) {
         let Conv { input: [channels, ..], output: [out, ..], kernel: [kh, kw], groups, .. } = *conv;
         let (own, outs) = (channels / groups, out / groups);
-        // Within the merged group.
-        let (group, first) = (block / self.outputs, block % self.outputs * LANES);
-        for lane in 0..LANES.min(outs * self.merged - first) {
-            let output = group * self.merged * outs + first + lane;
-            let inside = output / outs % self.merged;
-            let filter = &weight[output * own * kh * kw..][..own * kh * kw];
+        for (lane, filter) in weight.chunks_exact(own * kh * kw).enumerate() {
+            // Within the merged group.
+            let inside = (block * LANES + lane) / outs % self.merged;
             for (channel, taps) in filter.chunks_exact(kh * kw).enumerate() {
                 let channel = inside * own + channel;
                 see(channel / LANES, channel % LANES, lane, taps);
@@ -92,15 +89,14 @@ impl Direct {
         self.groups.count * self.groups.outputs * self.taps() * LANES
     }
 
-    pub(crate) fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
+    /// The weights of a block of outputs.
+    pub(crate) fn pack(&self, block: usize, weight: &[f32], packed: &mut [Pixel]) {
         let area = self.conv.kernel[0] * self.conv.kernel[1];
-        threads.chunks(packed, self.taps() * LANES, |block, packed| {
-            packed.fill(Pixel::ZERO);
-            self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
-                for (tap, weight) in taps.iter().enumerate() {
-                    packed[(from * area + tap) * LANES + lane].0[to] = *weight;
-                }
-            });
+        packed.fill(Pixel::ZERO);
+        self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
+            for (tap, weight) in taps.iter().enumerate() {
+                packed[(from * area + tap) * LANES + lane].0[to] = *weight;
+            }
         });
     }
 

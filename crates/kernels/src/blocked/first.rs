@@ -8,7 +8,7 @@ use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
 use super::tile::{Finish, Sink, even, instance};
 use crate::conv::Conv;
-use crate::threads::{Patch, Threads};
+use crate::threads::Patch;
 
 /// Numbers of input that a part of the work reads.
 const INPUT: usize = (128 << 10) / size_of::<f32>();
@@ -34,15 +34,12 @@ impl First {
         blocks(self.conv.output[0]) * self.taps()
     }
 
-    pub(crate) fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
-        let taps = self.taps();
-        threads.chunks(packed, taps.max(1), |block, packed| {
-            packed.fill(Pixel::ZERO);
-            let filters = weight[block * LANES * taps..].chunks_exact(taps).take(LANES);
-            for (lane, filter) in filters.enumerate() {
-                packed.iter_mut().zip(filter).for_each(|(to, from)| to.0[lane] = *from);
-            }
-        });
+    /// The weights of a block of outputs.
+    pub(crate) fn pack(&self, weight: &[f32], packed: &mut [Pixel]) {
+        packed.fill(Pixel::ZERO);
+        for (lane, filter) in weight.chunks_exact(self.taps()).enumerate() {
+            packed.iter_mut().zip(filter).for_each(|(to, from)| to.0[lane] = *from);
+        }
     }
 
     fn strip(&self, threads: usize) -> Strip {

@@ -44,31 +44,49 @@ impl Linear {
     /// # Panics
     /// If a slice has another length than the sizes say.
     pub fn pack(&self, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
-        let [channels, height, width] = self.from;
-        let (area, row) = (height * width, channels * height * width);
+        let row: usize = self.from.iter().product();
         let lens = [weight.len(), packed.len()];
         assert_eq!(lens, [self.outputs * row, self.packed_len()], "lengths");
-        if packed.is_empty() {
-            return;
-        }
-        threads.chunks(packed, GROUP * self.inputs(), |group, packed| {
-            let count = packed.len() / self.inputs();
-            for (input, weights) in packed.chunks_exact_mut(count).enumerate() {
-                // Inputs lie block after block, pixel after pixel, lane after lane.
-                let (pixel, lane) = (input / LANES, input % LANES);
-                let channel = pixel / area * LANES + lane;
-                for (block, weights) in weights.iter_mut().enumerate() {
-                    let first = (group * GROUP + block) * LANES;
-                    weights.0 = std::array::from_fn(|lane| {
-                        let output = first + lane;
-                        match output < self.outputs && channel < channels {
-                            true => weight[output * row + channel * area + pixel % area],
-                            false => 0.0,
-                        }
-                    });
-                }
-            }
+        let len = Linear::TOGETHER * row;
+        threads.chunks(packed, self.group_len().max(1), |group, packed| {
+            let weight = &weight[group * len..];
+            self.pack_group(group, &weight[..len.min(weight.len())], packed);
         });
+    }
+
+    /// Outputs whose weights lie together.
+    pub const TOGETHER: usize = GROUP * LANES;
+
+    /// Pixels of the packed weights of so many outputs; the last may have fewer.
+    pub fn group_len(&self) -> usize {
+        GROUP * self.inputs()
+    }
+
+    /// [`pack`](Linear::pack) of the weights of one group of outputs.
+    ///
+    /// # Panics
+    /// If a slice has another length than the sizes say.
+    pub fn pack_group(&self, group: usize, weight: &[f32], packed: &mut [Pixel]) {
+        let [channels, height, width] = self.from;
+        let (area, row) = (height * width, channels * height * width);
+        let outputs = Linear::TOGETHER.min(self.outputs - group * Linear::TOGETHER);
+        let count = blocks(outputs);
+        let lens = [weight.len(), packed.len()];
+        assert_eq!(lens, [outputs * row, count * self.inputs()], "lengths");
+        // Inputs lie block after block, pixel after pixel, lane after lane.
+        for (input, weights) in packed.chunks_exact_mut(count).enumerate() {
+            let (pixel, lane) = (input / LANES, input % LANES);
+            let channel = pixel / area * LANES + lane;
+            for (block, weights) in weights.iter_mut().enumerate() {
+                weights.0 = std::array::from_fn(|lane| {
+                    let output = block * LANES + lane;
+                    match output < outputs && channel < channels {
+                        true => weight[output * row + channel * area + pixel % area],
+                        false => 0.0,
+                    }
+                });
+            }
+        }
     }
 
     /// `y = weight · x + bias` of so many pictures, then perhaps ReLU. `bias` is one a block.

@@ -87,6 +87,11 @@ impl PictureConvolution {
         PictureConvolution::new(isa, &conv)
     }
 
+    /// Channels of the output.
+    pub fn outputs(&self) -> usize {
+        self.conv.output[0]
+    }
+
     /// Pixels of the packed weights.
     pub fn packed_len(&self) -> usize {
         (self.conv.output[0] * self.taps.len()).div_ceil(LANES)

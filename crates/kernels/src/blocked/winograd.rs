@@ -22,7 +22,7 @@ use super::simd::{Isa, Kernel, LANES, Lanes, Simd};
 use super::strip::share;
 use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
-use crate::threads::{Patch, Runs, Threads};
+use crate::threads::{Patch, Runs};
 
 /// Pixels of the transforms of a chunk: five eighths of a second cache of 1 MiB.
 const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
@@ -124,31 +124,25 @@ impl Winograd {
         self.all_outputs() * self.block_weights()
     }
 
-    pub(crate) fn pack(&self, isa: Isa, threads: &Threads, weight: &[f32], packed: &mut [Pixel]) {
+    /// The weights of a block of outputs.
+    pub(crate) fn pack(&self, isa: Isa, block: usize, weight: &[f32], packed: &mut [Pixel]) {
         let Conv { kernel: [_, kw], stride: [down, right], .. } = self.conv;
         let [rows, columns] = self.axes();
         let [height, width] = self.taps;
         let matrices = [filter_matrix(rows, height), filter_matrix(columns, width)];
-        let (phases, all) = (self.phases(), self.inputs() * LANES);
-        threads.chunks(packed, self.block_weights(), |block, packed| {
-            // Of each phase of an input channel and of each tap, the sixteen outputs of the block.
-            let mut filters = vec![[0.0; LANES]; all * height * width];
-            self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
-                for (at, tap) in taps.iter().enumerate() {
-                    let (row, column) = (at / kw, at % kw);
-                    let phase = row % down * right + column % right;
-                    let channel = (from * phases + phase) * LANES + lane;
-                    let at = row / down * width + column / right;
-                    filters[channel * height * width + at][to] = *tap;
-                }
-            });
-            for (channel, filter) in filters.chunks_exact(height * width).enumerate() {
-                let transform = TransformFilter { matrices: &matrices, filter };
-                for (point, weights) in isa.run(transform).into_iter().enumerate() {
-                    packed[point * all + channel] = Pixel(weights);
-                }
+        let phases = self.phases();
+        // Of each phase of an input channel and of each tap, the sixteen outputs of the block.
+        let mut filters = vec![[0.0; LANES]; self.inputs() * LANES * height * width];
+        self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
+            for (at, tap) in taps.iter().enumerate() {
+                let (row, column) = (at / kw, at % kw);
+                let phase = row % down * right + column % right;
+                let channel = (from * phases + phase) * LANES + lane;
+                let at = row / down * width + column / right;
+                filters[channel * height * width + at][to] = *tap;
             }
         });
+        isa.run(TransformFilters { matrices: &matrices, filters: &filters, packed });
     }
 
     /// Cycles of the products and of the transforms, a vector operation each.
@@ -559,40 +553,45 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
 }
 
 /// `G g Gᵀ` of sixteen filters, lane by lane, in double precision and rounded once.
-struct TransformFilter<'a> {
+struct TransformFilters<'a> {
     /// Of the rows and of the columns.
     matrices: &'a [Vec<Vec<f64>>; 2],
-    /// Row after row.
-    filter: &'a [Lanes],
+    /// Channel after channel, each row after row.
+    filters: &'a [Lanes],
+    /// Point after point, each channel after channel.
+    packed: &'a mut [Pixel],
 }
 
-impl Kernel for TransformFilter<'_> {
-    type Output = Vec<Lanes>;
+impl Kernel for TransformFilters<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Vec<Lanes> {
-        let TransformFilter { matrices: [rows, columns], filter } = self;
-        let width = columns[0].len();
+    fn run<S: Simd>(self, _: S) {
+        let TransformFilters { matrices: [rows, columns], filters, packed } = self;
+        let (height, width) = (rows[0].len(), columns[0].len());
+        let channels = filters.len() / (height * width);
         // The rows transformed: for each point and column.
         let mut half = vec![[0.0; LANES]; rows.len() * width];
-        for (row, half) in rows.iter().zip(half.chunks_exact_mut(width)) {
-            for (factor, filter) in row.iter().zip(filter.chunks_exact(width)) {
-                for (half, filter) in half.iter_mut().zip(filter) {
-                    add_scaled(half, *factor, &filter.map(f64::from));
+        for (channel, filter) in filters.chunks_exact(height * width).enumerate() {
+            half.fill([0.0; LANES]);
+            for (row, half) in rows.iter().zip(half.chunks_exact_mut(width)) {
+                for (factor, filter) in row.iter().zip(filter.chunks_exact(width)) {
+                    for (half, filter) in half.iter_mut().zip(filter) {
+                        add_scaled(half, *factor, &filter.map(f64::from));
+                    }
+                }
+            }
+            let mut points = packed[channel..].iter_mut().step_by(channels);
+            for half in half.chunks_exact(width) {
+                for (column, point) in columns.iter().zip(&mut points) {
+                    let mut sum = [0.0; LANES];
+                    for (factor, half) in column.iter().zip(half) {
+                        add_scaled(&mut sum, *factor, half);
+                    }
+                    *point = Pixel(sum.map(|sum| sum as f32));
                 }
             }
         }
-        let mut whole = Vec::with_capacity(rows.len() * columns.len());
-        for half in half.chunks_exact(width) {
-            for column in columns {
-                let mut sum = [0.0; LANES];
-                for (factor, half) in column.iter().zip(half) {
-                    add_scaled(&mut sum, *factor, half);
-                }
-                whole.push(sum.map(|sum| sum as f32));
-            }
-        }
-        whole
     }
 }
 
