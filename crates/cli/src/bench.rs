@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::Batch;
 use striate::exec::{Accuracy, Backend, Isa, Native, Options};
-use striate::graph::{Graph, Params};
+use striate::graph::{Drawn, Graph, ParamSource};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
 use striate::zoo::{Architecture, Config};
@@ -84,15 +84,14 @@ impl Bench {
             Some(path) => Some(args::model(&self.model, Some(path))?),
         };
         let recipe = Recipe { batch, ..Recipe::of(entry.training) };
-        let (graph, params) = match model {
-            Some(model) if self.mode == Mode::Infer => (model.graph, model.params),
+        let (graph, stored) = match model {
+            Some(model) if self.mode == Mode::Infer => (model.graph, Some(model.params)),
             Some(_) | None => {
                 let heads = self.mode == Mode::Train && !recipe.loss.heads.is_empty();
-                let graph = entry.build(&Config { heads, ..entry.config() })?;
-                let params = Params::init(&graph, &entry.init, &Rng::new(1));
-                (graph, params)
+                (entry.build(&Config { heads, ..entry.config() })?, None)
             }
         };
+        let drawn = Drawn::new(&graph, &entry.init, &Rng::new(1));
         let images = images(&graph, batch);
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
@@ -103,8 +102,11 @@ impl Bench {
                 };
                 let engine = Options { isa: Some(isa), accuracy, ..Options::default() };
                 let options = Options { batch, threads, ..engine };
-                let mut network = Native::default().compile(&graph, &params, &options)?;
-                drop(params);
+                let params: &dyn ParamSource = match &stored {
+                    Some(stored) => &**stored,
+                    None => &drawn,
+                };
+                let mut network = Native::default().compile(&graph, params, &options)?;
                 let mut logits = Vec::new();
                 let times = self.time(|| {
                     logits = network.run(&images)?.logits().row(0).to_vec();
@@ -118,7 +120,7 @@ impl Bench {
             Mode::Train => {
                 let labels = (0..self.batch).map(|i| i % graph.classes() as u32).collect();
                 let batch = Batch { images, labels, index: 0 };
-                let mut trainer = Trainer::new(&graph, params, recipe, threads)?;
+                let mut trainer = Trainer::new(&graph, drawn.params(), recipe, threads)?;
                 // So small a step that weights and times stay what they are.
                 let times = self.time(|| Ok(trainer.step(&batch, 1e-9).map(|_| ())?))?;
                 self.report(entry, isa, times, 6.0 * macs, &[])

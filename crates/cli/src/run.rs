@@ -57,9 +57,6 @@ const BATCH: usize = 16;
 impl Run {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let model = args::model(&self.model, self.weights.as_deref())?;
-        if let Some(tensor) = model.not_finite.first() {
-            eprintln!("warning: `{tensor}` holds a NaN or an infinity");
-        }
         nearest::existing(&self.input)?;
         let images = formats::read_tensor(&self.input)?;
         let expected = model.graph.input().batched(images.shape().first().copied().unwrap_or(0));
@@ -83,7 +80,10 @@ impl Run {
             Engine::Native => &Native::default(),
             Engine::Interpreter => &Interpreter,
         };
-        let mut network = backend.compile(&model.graph, &model.params, &options)?;
+        let mut network = backend.compile(&model.graph, &*model.params, &options)?;
+        if let Some(tensor) = model.params.not_finite().first() {
+            eprintln!("warning: `{tensor}` holds a NaN or an infinity");
+        }
         let mut outputs: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let started = Instant::now();
         let volume = model.graph.input().volume();

@@ -4,7 +4,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::{Augment, Crops, Loader};
-use striate::exec::{Backend, Native, Options};
+use striate::exec::Options;
 use striate::formats;
 use striate::render::thousands;
 use striate::train::{LossKind, Recipe, evaluate, evaluate_crops};
@@ -65,7 +65,7 @@ impl Val {
     pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
         let model = args::model(&self.model, self.weights.as_deref())?;
         args::warn_of_preparation(&model, quiet);
-        model.check()?;
+        model.check_input()?;
         let source = Source::open(self.data.as_deref(), model.entry)?;
         let Some(test) = source.test else {
             return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
@@ -99,7 +99,7 @@ impl Val {
             threads: self.threads.threads,
             ..Options::default()
         };
-        let mut network = Native::default().compile(&model.graph, &model.params, &options)?;
+        let mut network = model.compile(&options)?;
         let started = Instant::now();
         let score = match crops {
             Crops::One => {

@@ -1,13 +1,14 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use striate_tensor::Tensor;
 
-use crate::{Element, FormatError, safetensors};
+use crate::positioned::Positioned;
+use crate::{Dtype, Element, FormatError, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -50,12 +51,13 @@ pub struct TensorFile {
 
 #[derive(Debug)]
 enum Source {
-    Memory(Vec<u8>),
-    Disk(Mutex<File>),
+    Memory(Cow<'static, [u8]>),
+    Disk(Positioned),
 }
 
-/// Bytes that are read at a time. A multiple of the size of every type.
-const PIECE: usize = 1 << 18;
+/// Bytes that are read at a time: few enough for the stack and for the first cache. A multiple of
+/// the size of every type.
+const PIECE: usize = 1 << 14;
 
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///
@@ -65,7 +67,7 @@ const PIECE: usize = 1 << 18;
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
     let (mut file, len, place) = open(path)?;
     let listing = safetensors::listing(&mut file, len, place)?;
-    TensorFile::of(listing, len, Source::Disk(Mutex::new(file)))
+    TensorFile::of(listing, len, Source::Disk(Positioned::new(file)))
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -105,10 +107,14 @@ impl TensorFile {
     ///
     /// # Errors
     /// As [`read`].
-    pub fn parse(bytes: &[u8], place: &str) -> Result<TensorFile, FormatError> {
+    pub fn parse(
+        bytes: impl Into<Cow<'static, [u8]>>,
+        place: &str,
+    ) -> Result<TensorFile, FormatError> {
+        let bytes = bytes.into();
         let len = bytes.len() as u64;
         let listing = safetensors::listing(&mut &*bytes, len, place.to_owned())?;
-        TensorFile::of(listing, len, Source::Memory(bytes.to_vec()))
+        TensorFile::of(listing, len, Source::Memory(bytes))
     }
 
     /// The values are the last of `len` bytes.
@@ -144,42 +150,57 @@ impl TensorFile {
             });
         }
         data.resize(len, 0.0);
-        self.copy(stored, &mut data)?;
+        self.piece(stored, 0, &mut data)?;
         Ok(Tensor::new(&stored.shape, data).expect("a listing has checked shapes"))
     }
 
-    /// Writes the values of one of its tensors to where they belong.
-    pub(crate) fn copy(&self, stored: &StoredTensor, to: &mut [f32]) -> Result<(), FormatError> {
-        let dtype = match &stored.element {
-            Element::Float(dtype) => *dtype,
-            Element::Other(other) => {
-                return Err(FormatError::Unsupported {
-                    place: self.listing.place.clone(),
-                    found: format!("`{}` of type {other}", stored.name.escape_debug()),
-                    expected: String::from("F64, F32, F16 or BF16: convert it first"),
-                });
-            }
-        };
-        let start = self.start + stored.range.start as u64;
-        match &self.source {
-            Source::Memory(bytes) => {
-                dtype.decode(&bytes[start as usize..][..stored.range.len()], to);
-                Ok(())
-            }
-            Source::Disk(file) => {
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                let read = file.seek(SeekFrom::Start(start)).and_then(|_| {
-                    let mut piece = vec![0; PIECE.min(stored.range.len())];
-                    for to in to.chunks_mut(PIECE / dtype.size()) {
-                        let bytes = &mut piece[..to.len() * dtype.size()];
-                        file.read_exact(bytes)?;
-                        dtype.decode(bytes, to);
-                    }
-                    Ok(())
-                });
-                read.map_err(|error| self.unread(stored, error))
-            }
+    /// The type of a tensor's values.
+    ///
+    /// # Errors
+    /// [`FormatError::Unsupported`] if they are no floating-point numbers.
+    pub(crate) fn dtype(&self, stored: &StoredTensor) -> Result<Dtype, FormatError> {
+        match &stored.element {
+            Element::Float(dtype) => Ok(*dtype),
+            Element::Other(other) => Err(FormatError::Unsupported {
+                place: self.listing.place.clone(),
+                found: format!("`{}` of type {other}", stored.name.escape_debug()),
+                expected: String::from("F64, F32, F16 or BF16: convert it first"),
+            }),
         }
+    }
+
+    /// Writes values of one of its tensors, from the `from`-th on, to where they belong, and says
+    /// whether all are finite.
+    ///
+    /// # Panics
+    /// If the tensor has fewer.
+    pub(crate) fn piece(
+        &self,
+        stored: &StoredTensor,
+        from: usize,
+        to: &mut [f32],
+    ) -> Result<bool, FormatError> {
+        let dtype = self.dtype(stored)?;
+        let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
+        assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
+        let mut at = self.start + (stored.range.start + skipped) as u64;
+        let (mut room, mut finite) = ([0; PIECE], true);
+        for to in to.chunks_mut(PIECE / dtype.size()) {
+            let len = to.len() * dtype.size();
+            let bytes = match &self.source {
+                Source::Memory(bytes) => &bytes[at as usize..][..len],
+                Source::Disk(file) => {
+                    let bytes = &mut room[..len];
+                    file.read_exact_at(bytes, at).map_err(|error| self.unread(stored, error))?;
+                    bytes
+                }
+            };
+            dtype.decode(bytes, to);
+            // All of them, for the loop to be one of vectors.
+            finite &= to.iter().fold(true, |finite, value| finite & value.is_finite());
+            at += len as u64;
+        }
+        Ok(finite)
     }
 
     fn unread(&self, stored: &StoredTensor, error: std::io::Error) -> FormatError {
@@ -223,7 +244,7 @@ mod tests {
         for (dtype, values) in one_and_minus_two {
             let mut bytes = file(dtype, values.len() / 2, values.len() as u64);
             bytes.extend(values);
-            let file = TensorFile::parse(&bytes, "bytes").unwrap();
+            let file = TensorFile::parse(bytes, "bytes").unwrap();
             let stored = &file.listing().tensors[0];
             assert_eq!(stored.element.to_string(), dtype);
             assert_eq!(file.tensor(stored).unwrap().data(), [1.0, -2.0]);
@@ -235,7 +256,7 @@ mod tests {
         for (dtype, size) in [("I64", 8), ("U8", 1), ("BOOL", 1), ("F8_E4M3", 1)] {
             let mut bytes = file(dtype, size, 8);
             bytes.extend([0; 8]);
-            let file = TensorFile::parse(&bytes, "bytes").unwrap();
+            let file = TensorFile::parse(bytes, "bytes").unwrap();
             let stored = &file.listing().tensors[0];
             assert_eq!(stored.element, Element::Other(String::from(dtype)));
             let error = file.tensor(stored).unwrap_err().to_string();
@@ -250,7 +271,7 @@ mod tests {
         let header = file("F32", 4, stored);
         let len = header.len() as u64 + stored;
         let listing = safetensors::listing(&mut &header[..], len, String::from("bytes")).unwrap();
-        let error = TensorFile::of(listing, len, Source::Memory(Vec::new())).unwrap_err();
+        let error = TensorFile::of(listing, len, Source::Memory(Cow::Borrowed(&[]))).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
     }
 

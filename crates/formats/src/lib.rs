@@ -2,7 +2,8 @@
 //!
 //! A reader turns a file into a [`TensorFile`], named tensors and metadata, checked before anything
 //! is allocated for them; [`TensorFile::load`] puts the tensors in their places in a network, or
-//! says all that does not fit. So far there is one format, safetensors. Every file is written under
+//! says all that does not fit; [`TensorFile::weights`] leaves them in the file until they are read,
+//! piece by piece. So far there is one format, safetensors. Every file is written under
 //! another name first ([`write_atomically`]): what was there stays until the new one is whole.
 //!
 //! ```
@@ -30,7 +31,9 @@ mod dtype;
 mod error;
 mod file;
 mod matching;
+mod positioned;
 mod safetensors;
+mod stored;
 mod tensors;
 mod weights;
 
@@ -39,5 +42,6 @@ pub use digest::{file_sha256, weights_sha256};
 pub use dtype::{Dtype, Element};
 pub use error::{FormatError, MismatchError, Misshapen};
 pub use file::{Listing, StoredTensor, TensorFile, list, read};
+pub use stored::StoredParams;
 pub use tensors::{read_tensor, read_tensors, write_tensors};
 pub use weights::{CLASSES, INPUT, Loaded, MODEL, load, load_bytes, save};

@@ -255,11 +255,11 @@ mod tests {
     fn a_file_cut_off_anywhere_is_refused() {
         let bytes = good();
         for len in 0..bytes.len() {
-            let error = TensorFile::parse(&bytes[..len], "bytes").unwrap_err();
+            let error = TensorFile::parse(bytes[..len].to_vec(), "bytes").unwrap_err();
             assert!(matches!(error, FormatError::Malformed { .. }), "{len}: {error:?}");
         }
         let longer = [&bytes[..], &[0]].concat();
-        let error = TensorFile::parse(&longer, "bytes").unwrap_err().to_string();
+        let error = TensorFile::parse(longer, "bytes").unwrap_err().to_string();
         assert!(error.contains("found 65 bytes of values, expected 64: something"), "{error}");
     }
 
@@ -269,7 +269,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let Ok(file) = TensorFile::parse(&flipped, "bytes") else { continue };
+            let Ok(file) = TensorFile::parse(flipped.clone(), "bytes") else { continue };
             // What is accepted, the reference reader accepts and understands alike.
             let theirs = safetensors::SafeTensors::deserialize(&flipped).unwrap();
             assert_eq!(file.listing().tensors.len(), theirs.len(), "bit {bit}");
@@ -340,13 +340,13 @@ mod tests {
             ),
         ];
         for (header, values, expected) in cases {
-            let error = TensorFile::parse(&file(&header, values), "x.safetensors").unwrap_err();
+            let error = TensorFile::parse(file(&header, values), "x.safetensors").unwrap_err();
             assert!(matches!(error, FormatError::Malformed { .. }), "{error:?}");
             let text = error.to_string();
             assert!(text.starts_with("x.safetensors, byte ") && text.contains(expected), "{text}");
         }
         let twice = two("[0,4]", "[4,8]").replace("\"b\"", "\"a\"");
-        let error = TensorFile::parse(&file(&twice, 8), "bytes").unwrap_err().to_string();
+        let error = TensorFile::parse(file(&twice, 8), "bytes").unwrap_err().to_string();
         assert!(error.contains("`a` is given twice"), "{error}");
     }
 
@@ -368,7 +368,7 @@ mod tests {
         for (magic, found, _) in FOREIGN {
             let mut bytes = magic.to_vec();
             bytes.resize(64, b'x');
-            let error = TensorFile::parse(&bytes, "file").unwrap_err();
+            let error = TensorFile::parse(bytes, "file").unwrap_err();
             assert!(matches!(error, FormatError::Unsupported { .. }), "{error}");
             assert!(error.to_string().contains(found), "{error}");
         }

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use striate_graph::{Graph, InputSpec, Naming, Params};
 use striate_tensor::View;
 
-use crate::matching::{self, Matching};
-use crate::{
-    Dtype, FormatError, Listing, MismatchError, Misshapen, StoredTensor, TensorFile, read,
-    safetensors,
-};
+use crate::{Dtype, FormatError, Listing, StoredParams, TensorFile, matching, read, safetensors};
 
 /// The key of the metadata under which an [`InputSpec`] is stored, as JSON.
 pub const INPUT: &str = "striate.input";
@@ -60,7 +56,7 @@ pub fn load_bytes(
     graph: &Graph,
     naming: &Naming,
 ) -> Result<Loaded, FormatError> {
-    TensorFile::parse(bytes, place)?.load(graph, naming, &[])
+    TensorFile::parse(bytes.to_vec(), place)?.load(graph, naming, &[])
 }
 
 /// Writes the weights of a network to a safetensors file, called as the naming says, whole or not
@@ -104,54 +100,37 @@ impl TensorFile {
     /// # Errors
     /// As [`load`].
     pub fn load(
-        &self,
+        self,
         graph: &Graph,
         naming: &Naming,
         ignored: &[&str],
     ) -> Result<Loaded, FormatError> {
-        let listing = self.listing();
+        let stored = self.weights(graph, naming, ignored)?;
         let mut params = Params::zeros(graph);
-        let layout = Arc::clone(params.layout());
-        let matching = Matching::of(listing, graph, &layout, naming);
-        let (ignored, unexpected): (Vec<_>, Vec<_>) =
-            matching.unused.iter().partition(|tensor| matching.ignores(tensor, ignored));
-        let mut mismatch =
-            MismatchError { unexpected: names(&unexpected), ..MismatchError::default() };
-        let mut fitting = Vec::new();
-        for ((param, key), stored) in layout.params().iter().zip(matching.keys).zip(matching.stored)
-        {
-            let expected = &param.slot.shape;
-            match stored {
-                None => mismatch.missing.push(key),
-                Some(stored) if stored.shape != *expected => mismatch.misshapen.push(Misshapen {
-                    name: stored.name.clone(),
-                    found: stored.shape.clone(),
-                    expected: expected.clone(),
-                }),
-                Some(stored) => fitting.push((param.range.clone(), stored)),
-            }
+        for param in Arc::clone(params.layout()).params() {
+            stored.piece(param, 0, &mut params.values_mut()[param.range.clone()])?;
         }
-        if !mismatch.is_empty() {
-            return Err(FormatError::Mismatch { place: listing.place.clone(), source: mismatch });
-        }
-        let mut not_finite = Vec::new();
-        for (range, stored) in fitting {
-            let values = &mut params.values_mut()[range];
-            self.copy(stored, values)?;
-            if !values.iter().all(|value| value.is_finite()) {
-                not_finite.push(stored.name.clone());
-            }
-        }
-        params.sever(graph);
-        let mut metadata = listing.metadata.clone();
-        metadata.remove(INPUT);
         Ok(Loaded {
             params,
-            input: listing.input()?,
-            metadata,
-            not_finite,
-            ignored: names(&ignored),
+            input: stored.input().cloned(),
+            metadata: stored.metadata(),
+            not_finite: stored.not_finite(),
+            ignored: stored.ignored().to_vec(),
         })
+    }
+
+    /// The weights of a network, to be read when they are asked for: of more memory than is read at
+    /// a time there is no need. Otherwise as [`load`](TensorFile::load).
+    ///
+    /// # Errors
+    /// As [`load`]; if the file is cut off later, who reads the weights is told.
+    pub fn weights(
+        self,
+        graph: &Graph,
+        naming: &Naming,
+        ignored: &[&str],
+    ) -> Result<StoredParams, FormatError> {
+        StoredParams::new(self, graph, naming, ignored)
     }
 }
 
@@ -190,14 +169,10 @@ impl Listing {
     }
 }
 
-fn names(tensors: &[&StoredTensor]) -> Vec<String> {
-    tensors.iter().map(|tensor| tensor.name.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{list, weights_sha256, write_tensors};
+    use crate::{MismatchError, Misshapen, list, weights_sha256, write_tensors};
     use striate_graph::{Init, Shape};
     use striate_tensor::Rng;
 

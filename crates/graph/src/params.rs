@@ -58,7 +58,12 @@ impl ParamLayout {
 
     /// The tensor of a name.
     pub fn find(&self, name: &str) -> Option<&Param> {
-        self.index.get(name).map(|&i| &self.params[i])
+        self.position(name).map(|i| &self.params[i])
+    }
+
+    /// Which of [`params`](ParamLayout::params) has a name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
     }
 
     /// How many values there are.

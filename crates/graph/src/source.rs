@@ -20,6 +20,9 @@ pub trait ParamSource: Sync {
     ///
     /// # Errors
     /// [`SourceError`] if they cannot be read.
+    ///
+    /// # Panics
+    /// If the tensor is not one of the layout, or has fewer values.
     fn read(&self, param: &Param, from: usize, to: &mut [f32]) -> Result<(), SourceError>;
 }
 

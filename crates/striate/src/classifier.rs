@@ -1,5 +1,5 @@
 use striate_data::{Picture, imagenet, preprocess};
-use striate_exec::{Backend, Executable, Native, Options};
+use striate_exec::{Executable, Options};
 use striate_graph::InputSpec;
 use striate_zoo::DataSet;
 
@@ -29,9 +29,8 @@ pub struct Class {
 impl Classifier {
     pub(crate) fn new(model: &Model, threads: usize) -> Result<Classifier, ModelError> {
         let options = Options { threads, ..Options::default() };
-        let network = Native::default().compile(&model.graph, &model.params, &options)?;
         Ok(Classifier {
-            network,
+            network: model.compile(&options)?,
             input: model.input.clone(),
             data: model.entry.data,
             weights: model.weights.clone(),

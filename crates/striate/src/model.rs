@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use striate_data::DataError;
-use striate_exec::{CompileError, RunError};
-use striate_formats::{FormatError, Listing, Loaded, MODEL};
-use striate_graph::{Graph, GraphError, InputSpec, Params};
+use striate_exec::{Backend, CompileError, Executable, Native, Options, RunError};
+use striate_formats::{FormatError, Listing, MODEL, StoredParams, TensorFile};
+use striate_graph::{Graph, GraphError, InputSpec};
 use striate_zoo::{Architecture, Config, UnknownArchitecture};
 
 use crate::Classifier;
@@ -15,8 +16,8 @@ pub struct Model {
     pub entry: &'static Architecture,
     /// The network.
     pub graph: Graph,
-    /// Its weights.
-    pub params: Params,
+    /// Its weights, which are read from where they are stored when the network is compiled.
+    pub params: Arc<StoredParams>,
     /// How a picture becomes its input.
     pub input: InputSpec,
     /// Whether the weights' file says so itself; else it is what weights of this network usually
@@ -24,8 +25,6 @@ pub struct Model {
     pub input_is_stored: bool,
     /// Where the weights are from: a file, or `embedded`.
     pub weights: String,
-    /// Tensors of the file that hold a NaN or an infinity.
-    pub not_finite: Vec<String>,
 }
 
 /// Why a model cannot be had or used.
@@ -108,8 +107,9 @@ impl Model {
     pub fn embedded() -> Result<Model, ModelError> {
         let entry = striate_zoo::find("squeezenet1_1")?;
         let graph = entry.build(&entry.config())?;
-        let loaded = striate_formats::load_bytes(SQUEEZENET, "embedded", &graph, &entry.naming)?;
-        Ok(Model::of(entry, graph, loaded, String::from("embedded")))
+        let file = TensorFile::parse(SQUEEZENET, "embedded")?;
+        let params = file.weights(&graph, &entry.naming, &[])?;
+        Ok(Model::of(entry, graph, params, String::from("embedded")))
     }
 
     /// A network with the weights of a file, or of a checkpoint's directory. Without a file,
@@ -134,36 +134,53 @@ impl Model {
         let keys = entry.naming.keys(&with_heads);
         let heads = with_heads.iter().filter(|(_, node)| graph.find(&node.name).is_none());
         let heads: Vec<&str> = heads.map(|(id, _)| keys[id.index()].as_str()).collect();
-        let loaded = file.load(&graph, &entry.naming, &heads)?;
-        check_name(entry, file.listing())?;
-        Ok(Model::of(entry, graph, loaded, path.display().to_string()))
+        // What does not fit by its shape says more.
+        let name = check_name(entry, file.listing());
+        let params = file.weights(&graph, &entry.naming, &heads)?;
+        name?;
+        Ok(Model::of(entry, graph, params, path.display().to_string()))
     }
 
-    fn of(entry: &'static Architecture, graph: Graph, loaded: Loaded, weights: String) -> Model {
-        let Loaded { params, input, not_finite, .. } = loaded;
-        let input_is_stored = input.is_some();
-        let input = input.unwrap_or_else(|| (entry.preparation)());
-        Model { entry, graph, params, input, input_is_stored, weights, not_finite }
+    fn of(
+        entry: &'static Architecture,
+        graph: Graph,
+        params: StoredParams,
+        weights: String,
+    ) -> Model {
+        let input_is_stored = params.input().is_some();
+        let input = params.input().cloned().unwrap_or_else(|| (entry.preparation)());
+        Model { entry, graph, params: Arc::new(params), input, input_is_stored, weights }
     }
 
     /// The model compiled to classify pictures, on so many threads; 0 is all cores.
     ///
     /// # Errors
-    /// [`ModelError`] if a weight is no number or the preprocessing does not fit the network.
+    /// As [`compile`](Model::compile).
     pub fn classifier(&self, threads: usize) -> Result<Classifier, ModelError> {
-        self.check()?;
         Classifier::new(self, threads)
     }
 
-    /// Whether pictures can be told with it.
+    /// The network compiled to tell pictures, which reads its weights.
     ///
     /// # Errors
-    /// [`ModelError`] if a weight is no number or the preprocessing does not fit the network.
-    pub fn check(&self) -> Result<(), ModelError> {
-        if let Some(tensor) = self.not_finite.first() {
-            let path = PathBuf::from(&self.weights);
-            return Err(ModelError::NotFinite { path, tensor: tensor.clone() });
+    /// [`ModelError`] if the preprocessing does not fit the network, or the weights cannot be read
+    /// or are no numbers.
+    pub fn compile(&self, options: &Options) -> Result<Box<dyn Executable>, ModelError> {
+        self.check_input()?;
+        let network = Native::default().compile(&self.graph, &*self.params, options)?;
+        match self.params.not_finite().into_iter().next() {
+            Some(tensor) => {
+                Err(ModelError::NotFinite { path: PathBuf::from(&self.weights), tensor })
+            }
+            None => Ok(network),
         }
+    }
+
+    /// Whether pictures can be prepared for it.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] if the preprocessing does not fit the network.
+    pub fn check_input(&self) -> Result<(), ModelError> {
         let (found, expected) = (self.input.output(), self.graph.input().chw());
         if found != expected {
             return Err(ModelError::Input { found, network: self.entry.name, expected });

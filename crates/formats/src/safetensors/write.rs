@@ -121,7 +121,7 @@ pub(super) mod tests {
         assert!(bytes[8..].starts_with(header.as_bytes()));
         let (len, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         assert_eq!(len % 8, 0);
-        let file = TensorFile::parse(&bytes, "bytes").unwrap();
+        let file = TensorFile::parse(bytes, "bytes").unwrap();
         let theirs = metadata.metadata().clone().unwrap();
         assert_eq!(file.listing().metadata, theirs.into_iter().collect());
         assert_eq!(file.tensor(&file.listing().tensors[2]).unwrap().data()[11], 11.0);

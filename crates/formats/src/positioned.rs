@@ -1,0 +1,34 @@
+use std::fs::File;
+use std::io;
+
+/// A file that many read at once, each where it likes.
+#[derive(Debug)]
+pub(crate) struct Positioned {
+    #[cfg(unix)]
+    file: File,
+    #[cfg(not(unix))]
+    file: std::sync::Mutex<File>,
+}
+
+impl Positioned {
+    pub(crate) fn new(file: File) -> Positioned {
+        #[cfg(not(unix))]
+        let file = std::sync::Mutex::new(file);
+        Positioned { file }
+    }
+
+    /// Fills `to` with the bytes from the `from`-th on.
+    #[cfg(unix)]
+    pub(crate) fn read_exact_at(&self, to: &mut [u8], from: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, to, from)
+    }
+
+    /// Fills `to` with the bytes from the `from`-th on.
+    #[cfg(not(unix))]
+    pub(crate) fn read_exact_at(&self, to: &mut [u8], from: u64) -> io::Result<()> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(to)
+    }
+}
