@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::Destination;
 use super::convolution::{Outputs, Work};
+use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
@@ -52,24 +53,31 @@ impl Groups {
         Groups { merged, count, inputs: blocks(channels / count), outputs: blocks(out / count) }
     }
 
-    /// The filters of a block of output channels, which `weight` is: `see(tap of a channel, lane in,
-    /// lane out, weight)` for each weight that there is, taps counted per input block.
-    #[inline(always)]
-    pub(crate) fn weights(
+    /// Puts the filters of a block of output channels, which `weight` is, to their places; channels
+    /// are those of the merged group.
+    pub(crate) fn put(
         &self,
         conv: &Conv,
         weight: &[f32],
         block: usize,
-        mut see: impl FnMut(usize, usize, usize, &[f32]),
+        places: &Places<'_>,
+        packed: &mut [Pixel],
     ) {
         let Conv { input: [channels, ..], output: [out, ..], kernel: [kh, kw], groups, .. } = *conv;
         let (own, outs) = (channels / groups, out / groups);
+        if self.merged > 1 || !own.is_multiple_of(LANES) {
+            packed.fill(Pixel::ZERO);
+        }
+        if self.merged == 1 {
+            return places.put(weight, own, packed);
+        }
         for (lane, filter) in weight.chunks_exact(own * kh * kw).enumerate() {
             // Within the merged group.
             let inside = (block * LANES + lane) / outs % self.merged;
             for (channel, taps) in filter.chunks_exact(kh * kw).enumerate() {
-                let channel = inside * own + channel;
-                see(channel / LANES, channel % LANES, lane, taps);
+                for (tap, weight) in taps.iter().enumerate() {
+                    packed[places.of(inside * own + channel, tap)].0[lane] = *weight;
+                }
             }
         }
     }
@@ -92,12 +100,9 @@ impl Direct {
     /// The weights of a block of outputs.
     pub(crate) fn pack(&self, block: usize, weight: &[f32], packed: &mut [Pixel]) {
         let area = self.conv.kernel[0] * self.conv.kernel[1];
-        packed.fill(Pixel::ZERO);
-        self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
-            for (tap, weight) in taps.iter().enumerate() {
-                packed[(from * area + tap) * LANES + lane].0[to] = *weight;
-            }
-        });
+        let taps: Vec<usize> = (0..area).map(|tap| tap * LANES).collect();
+        let places = Places { first: 0, block: area * LANES, lane: 1, taps: &taps };
+        self.groups.put(&self.conv, weight, block, &places, packed);
     }
 
     /// Whether the map is read as it lies.

@@ -3,6 +3,7 @@
 
 use super::convolution::{Outputs, Work};
 use super::direct::each_patch;
+use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
@@ -36,10 +37,10 @@ impl First {
 
     /// The weights of a block of outputs.
     pub(crate) fn pack(&self, weight: &[f32], packed: &mut [Pixel]) {
-        packed.fill(Pixel::ZERO);
-        for (lane, filter) in weight.chunks_exact(self.taps()).enumerate() {
-            packed.iter_mut().zip(filter).for_each(|(to, from)| to.0[lane] = *from);
-        }
+        let [kh, kw] = self.conv.kernel;
+        let taps: Vec<usize> = (0..kh * kw).collect();
+        let places = Places { first: 0, block: 0, lane: taps.len(), taps: &taps };
+        places.put(weight, self.conv.input[0], packed);
     }
 
     fn strip(&self, threads: usize) -> Strip {

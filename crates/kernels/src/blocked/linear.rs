@@ -4,6 +4,7 @@
 //! pass once for all, a piece at a time that stays in the second cache.
 
 use super::Destination;
+use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::threads::{Maps, Patch, Threads};
@@ -73,19 +74,14 @@ impl Linear {
         let count = blocks(outputs);
         let lens = [weight.len(), packed.len()];
         assert_eq!(lens, [outputs * row, count * self.inputs()], "lengths");
+        if !channels.is_multiple_of(LANES) {
+            packed.fill(Pixel::ZERO);
+        }
         // Inputs lie block after block, pixel after pixel, lane after lane.
-        for (input, weights) in packed.chunks_exact_mut(count).enumerate() {
-            let (pixel, lane) = (input / LANES, input % LANES);
-            let channel = pixel / area * LANES + lane;
-            for (block, weights) in weights.iter_mut().enumerate() {
-                weights.0 = std::array::from_fn(|lane| {
-                    let output = block * LANES + lane;
-                    match output < outputs && channel < channels {
-                        true => weight[output * row + channel * area + pixel % area],
-                        false => 0.0,
-                    }
-                });
-            }
+        let taps: Vec<usize> = (0..area).map(|pixel| pixel * LANES * count).collect();
+        for (first, rows) in weight.chunks((LANES * row).max(1)).enumerate() {
+            let places = Places { first, block: area * LANES * count, lane: count, taps: &taps };
+            places.put(rows, channels, packed);
         }
     }
 

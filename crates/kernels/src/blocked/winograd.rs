@@ -16,9 +16,10 @@ use std::ops::Range;
 
 use super::convolution::{Outputs, Tail, Work};
 use super::direct::{Groups, each_patch};
+use super::filters::Places;
 use super::layout::Pixel;
 use super::points::{self, filter_matrix};
-use super::simd::{Isa, Kernel, LANES, Lanes, Simd};
+use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::share;
 use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
@@ -126,22 +127,22 @@ impl Winograd {
 
     /// The weights of a block of outputs.
     pub(crate) fn pack(&self, isa: Isa, block: usize, weight: &[f32], packed: &mut [Pixel]) {
-        let Conv { kernel: [_, kw], stride: [down, right], .. } = self.conv;
+        let Conv { kernel: [kh, kw], stride: [down, right], .. } = self.conv;
         let [rows, columns] = self.axes();
         let [height, width] = self.taps;
         let matrices = [filter_matrix(rows, height), filter_matrix(columns, width)];
-        let phases = self.phases();
         // Of each phase of an input channel and of each tap, the sixteen outputs of the block.
-        let mut filters = vec![[0.0; LANES]; self.inputs() * LANES * height * width];
-        self.groups.weights(&self.conv, weight, block, |from, lane, to, taps| {
-            for (at, tap) in taps.iter().enumerate() {
-                let (row, column) = (at / kw, at % kw);
-                let phase = row % down * right + column % right;
-                let channel = (from * phases + phase) * LANES + lane;
-                let at = row / down * width + column / right;
-                filters[channel * height * width + at][to] = *tap;
-            }
-        });
+        let len = LANES * height * width;
+        let mut filters = vec![Pixel::ZERO; self.inputs() * len];
+        let tap = |at: usize| {
+            let (row, column) = (at / kw, at % kw);
+            let phase = row % down * right + column % right;
+            phase * len + row / down * width + column / right
+        };
+        let taps: Vec<usize> = (0..kh * kw).map(tap).collect();
+        let (block_len, lane) = (self.phases() * len, height * width);
+        let places = Places { first: 0, block: block_len, lane, taps: &taps };
+        self.groups.put(&self.conv, weight, block, &places, &mut filters);
         isa.run(TransformFilters { matrices: &matrices, filters: &filters, packed });
     }
 
@@ -557,7 +558,7 @@ struct TransformFilters<'a> {
     /// Of the rows and of the columns.
     matrices: &'a [Vec<Vec<f64>>; 2],
     /// Channel after channel, each row after row.
-    filters: &'a [Lanes],
+    filters: &'a [Pixel],
     /// Point after point, each channel after channel.
     packed: &'a mut [Pixel],
 }
@@ -572,12 +573,14 @@ impl Kernel for TransformFilters<'_> {
         let channels = filters.len() / (height * width);
         // The rows transformed: for each point and column.
         let mut half = vec![[0.0; LANES]; rows.len() * width];
+        let mut exact = vec![[0.0; LANES]; height * width];
         for (channel, filter) in filters.chunks_exact(height * width).enumerate() {
             half.fill([0.0; LANES]);
+            exact.iter_mut().zip(filter).for_each(|(to, from)| *to = from.0.map(f64::from));
             for (row, half) in rows.iter().zip(half.chunks_exact_mut(width)) {
-                for (factor, filter) in row.iter().zip(filter.chunks_exact(width)) {
+                for (factor, filter) in row.iter().zip(exact.chunks_exact(width)) {
                     for (half, filter) in half.iter_mut().zip(filter) {
-                        add_scaled(half, *factor, &filter.map(f64::from));
+                        add_scaled(half, *factor, filter);
                     }
                 }
             }
