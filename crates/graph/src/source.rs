@@ -109,7 +109,7 @@ impl ParamSource for Drawn<'_> {
     }
 
     fn read(&self, param: &Param, from: usize, to: &mut [f32]) -> Result<(), SourceError> {
-        if self.init.skips() || from == 0 {
+        if self.init.skips() || to.len() == param.range.len() {
             self.graph.preset(param, from, to);
             self.fill(param, from, to);
             return Ok(());
