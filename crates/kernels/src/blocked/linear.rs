@@ -181,14 +181,19 @@ impl Group<'_> {
         let count = self.y.blocks.len();
         let rows: [&[f32]; P] =
             std::array::from_fn(|p| &self.x[(picture + p) * inputs..][first..end]);
-        let place = |p: usize, y: &Patch<'_, Pixel>| [picture + p, y.blocks.start + block, 0, 0];
+        // Where a row of the output lies takes so long to say that the loops over rows are not
+        // unrolled; the sums, which those loops would keep in memory, wait here before and after.
+        let mut values = [[Pixel::ZERO; J]; P];
+        for p in 0..P {
+            let mut runs = self.y.runs([picture + p, self.y.blocks.start + block, 0, 0], 1);
+            for j in 0..J {
+                values[p][j] = if first == 0 { self.bias[block + j] } else { runs.run::<1>(j)[0] };
+            }
+        }
         let mut sums = [[s.zero(); J]; P];
         for p in 0..P {
             for j in 0..J {
-                sums[p][j] = match first {
-                    0 => s.load(&self.bias[block + j].0),
-                    _ => s.load(&self.y.runs(place(p, &self.y), 1).run::<1>(j)[0].0),
-                };
+                sums[p][j] = s.load(&values[p][j].0);
             }
         }
         let weights = self.weights[first * count..end * count].chunks_exact(count);
@@ -212,10 +217,14 @@ impl Group<'_> {
             }
         }
         for p in 0..P {
-            let place = place(p, &self.y);
-            let mut runs = self.y.runs(place, 1);
             for j in 0..J {
-                s.store(sums[p][j], &mut runs.run::<1>(j)[0].0);
+                s.store(sums[p][j], &mut values[p][j].0);
+            }
+        }
+        for p in 0..P {
+            let mut runs = self.y.runs([picture + p, self.y.blocks.start + block, 0, 0], 1);
+            for j in 0..J {
+                runs.run::<1>(j)[0] = values[p][j];
             }
         }
     }

@@ -86,6 +86,22 @@ fn plus<S: Simd>(s: S, sum: S::V, factor: f64, x: S::V) -> S::V {
     }
 }
 
+/// The sum of `d[first + 2 i]` times the `i`-th coefficient; the highest, of `degree`, is one.
+#[inline(always)]
+fn every_other<S: Simd, const A: usize>(
+    s: S,
+    d: &[S::V; A],
+    polynomial: [f64; MOST + 1],
+    degree: usize,
+    first: usize,
+) -> S::V {
+    let mut sum = d[first + 2 * degree];
+    for power in (0..degree).rev() {
+        sum = plus(s, sum, polynomial[power], d[first + 2 * power]);
+    }
+    sum
+}
+
 /// `Bᵀ d`, on `A` points.
 #[inline(always)]
 pub(crate) fn input<S: Simd, const A: usize>(s: S, d: [S::V; A]) -> [S::V; A] {
@@ -94,24 +110,16 @@ pub(crate) fn input<S: Simd, const A: usize>(s: S, d: [S::V; A]) -> [S::V; A] {
     }
     let count = const { pairs(A).len() };
     let polynomials = const { polynomials(A) };
-    // The highest coefficient is one.
-    let at = |polynomial: [f64; MOST + 1], degree: usize, first: usize| {
-        let mut sum = d[first + 2 * degree];
-        for power in (0..degree).rev() {
-            sum = plus(s, sum, polynomial[power], d[first + 2 * power]);
-        }
-        sum
-    };
     let mut points = [s.zero(); A];
-    points[0] = at(polynomials[MOST], count, 0);
+    points[0] = every_other(s, &d, polynomials[MOST], count, 0);
     for pair in 0..count {
         let p = const { pairs(A) }[pair];
-        let even = at(polynomials[pair], count - 1, 2);
-        let odd = at(polynomials[pair], count - 1, 1);
+        let even = every_other(s, &d, polynomials[pair], count - 1, 2);
+        let odd = every_other(s, &d, polynomials[pair], count - 1, 1);
         points[2 * pair + 1] = plus(s, even, p, odd);
         points[2 * pair + 2] = plus(s, even, -p, odd);
     }
-    points[A - 1] = at(polynomials[MOST], count, 1);
+    points[A - 1] = every_other(s, &d, polynomials[MOST], count, 1);
     points
 }
 

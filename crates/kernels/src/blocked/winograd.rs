@@ -378,13 +378,13 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let (area, count) = (height * width, tiles.count());
         let stride = odd(count);
         let mut place = tiles.first();
+        let mut rim = [[Pixel::ZERO; B]; A];
         for at in 0..count {
             let [picture, row, column] = place;
             place = tiles.next(place);
             let map = &x[(picture * inputs + block) * area..][..area];
             let row = (row * M * down + phase_row).wrapping_sub(top);
             let column = (column * N * right + phase_column).wrapping_sub(left);
-            let mut rim = [[Pixel::ZERO; B]; A];
             let inside = row < height && row + A <= height && column < width && column + B <= width;
             let lies = inside && phases == 1;
             if !lies {
@@ -392,9 +392,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
                     let row = row.wrapping_add(r * down);
                     for (c, rim) in rim.iter_mut().enumerate() {
                         let column = column.wrapping_add(c * right);
-                        if row < height && column < width {
-                            *rim = map[row * width + column];
-                        }
+                        let inside = row < height && column < width;
+                        *rim = if inside { map[row * width + column] } else { Pixel::ZERO };
                     }
                 }
             }
@@ -534,7 +533,12 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             let rows = M.min(out.rows.end - row);
             let columns = N.min(out.columns.end - column);
             for r in 0..rows {
-                let sums = points::output::<S, B, N>(s, half[r]).map(|sum| [s.add(sum, bias)]);
+                // Not by `map`: it may stay a call, compiled without the instructions of the token.
+                let row_sums = points::output::<S, B, N>(s, half[r]);
+                let mut sums = [[bias]; N];
+                for c in 0..N {
+                    sums[c] = [s.add(row_sums[c], bias)];
+                }
                 let finish = finish.at(block, tail.residual_pixel(row + r, column));
                 let place = [picture, block, row + r, column];
                 let mut sink = Sink {
