@@ -17,9 +17,11 @@ fn numbers(len: usize, seed: u64, relu: bool) -> Vec<f32> {
     (0..len).map(|_| cut(next())).collect()
 }
 
-/// Rounds of a test: a quarter where an emulator runs it, which takes its time.
+/// Rounds of a test: fewer where an emulator runs it, which takes its time. `EMULATED` says by what
+/// factor.
 fn rounds(all: u64) -> u64 {
-    if std::env::var_os("EMULATED").is_some() { all / 4 } else { all }
+    let factor = std::env::var("EMULATED").ok().and_then(|factor| factor.parse().ok());
+    all / factor.unwrap_or(1)
 }
 
 /// Draws of a generator for shapes.
@@ -69,16 +71,19 @@ fn shape(draws: &mut Draws) -> Conv {
     let stride = if plain { 1 } else { draws.of(&[1, 2, 3]) };
     let dilation = if plain { 1 } else { draws.of(&[1, 1, 2]) };
     let groups = draws.of(&[1, 1, 1, 2, 4]);
-    let own = draws.of(&[1, 3, 4, 8, 15, 16, 17, 32, 33, 48]);
-    let outs = draws.of(&[1, 5, 15, 16, 17, 32, 40]);
+    // Miri takes its time.
+    let few = cfg!(miri);
+    let own = draws.of(if few { &[1, 3, 8, 17] } else { &[1, 3, 4, 8, 15, 16, 17, 32, 33, 48] });
+    let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 15, 16, 17, 32, 40] });
     let pad: [usize; 4] = std::array::from_fn(|side| draws.below(kernel[side % 2] + 1));
-    let size: [usize; 2] = std::array::from_fn(|_| draws.of(&[1, 2, 3, 5, 7, 8, 13, 14, 15, 29]));
+    let sizes: &[usize] = if few { &[1, 2, 5] } else { &[1, 2, 3, 5, 7, 8, 13, 14, 15, 29] };
+    let size: [usize; 2] = std::array::from_fn(|_| draws.of(sizes));
     let reach = kernel.map(|kernel| (kernel - 1) * dilation + 1);
     let least = |axis: usize| reach[axis].saturating_sub(pad[axis] + pad[axis + 2]);
     let size: [usize; 2] = std::array::from_fn(|axis| size[axis].max(least(axis)));
     let to = |axis: usize| (size[axis] + pad[axis] + pad[axis + 2] - reach[axis]) / stride + 1;
     Conv {
-        batch: draws.of(&[1, 1, 2, 5]),
+        batch: draws.of(if few { &[1, 2] } else { &[1, 1, 2, 5] }),
         input: [own * groups, size[0], size[1]],
         output: [outs * groups, to(0), to(1)],
         kernel,
@@ -372,7 +377,7 @@ fn other_operations_are_those_of_the_plain_kernels() {
     let threads = Threads::new(2);
     let isa = Isa::best();
     let mut draws = Draws(5);
-    for round in 0..60 {
+    for round in 0..rounds(60) {
         let pictures = 1 + draws.below(3);
         let c = draws.of(&[1, 6, 15, 16, 17, 40, 64]);
         let [h, w] = std::array::from_fn(|_| 1 + draws.below(9));
