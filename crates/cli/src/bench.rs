@@ -113,7 +113,11 @@ impl Bench {
                     Ok(())
                 })?;
                 if self.explain {
-                    print(&network.explain(&images, times.len().min(50))?)?;
+                    let steps = network.explain(&images, times.len().min(50))?;
+                    let memory = peak_rss().map_or(String::new(), |bytes| {
+                        format!(", {:.1} MB of the process at most", bytes as f64 / 1e6)
+                    });
+                    print(&format!("{}{memory}", steps.trim_end()))?;
                 }
                 self.report(entry, isa, times, 2.0 * macs, &logits)
             }
