@@ -51,7 +51,7 @@ pub fn run(
     threads: usize,
     keep: Vec<NodeId>,
 ) -> Outputs {
-    let options = Options { batch: images.shape()[0], threads, keep, isa: None };
+    let options = Options { batch: images.shape()[0], threads, keep, ..Options::default() };
     let mut network = backend.compile(graph, params, &options).expect("the network compiles");
     network.run(images).expect("the images fit")
 }
