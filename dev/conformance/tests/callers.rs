@@ -13,7 +13,7 @@ fn within_a_rayon_program_the_bits_are_the_same() {
         let entry = striate_zoo::find(name).unwrap();
         let graph = entry.build(&entry.config()).unwrap();
         let mut rng = Rng::new(7);
-        let params = params(&graph, &mut rng);
+        let params = params(&graph, &rng);
         let images: Vec<_> = (0..6).map(|_| images(graph.input(), batch, &mut rng)).collect();
         let options = Options { batch, threads: 2, ..Options::default() };
         let mut network = Native::default().compile(&graph, &params, &options).unwrap();
