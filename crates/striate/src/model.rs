@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use striate_data::DataError;
 use striate_exec::{Backend, CompileError, Executable, Native, Options, RunError};
-use striate_formats::{FormatError, Listing, MODEL, StoredParams, TensorFile};
+use striate_formats::{FormatError, Listing, MODEL, StoredParams};
 use striate_graph::{Graph, GraphError, InputSpec};
 use striate_zoo::{Architecture, Config, UnknownArchitecture};
 
@@ -107,7 +107,7 @@ impl Model {
     pub fn embedded() -> Result<Model, ModelError> {
         let entry = striate_zoo::find("squeezenet1_1")?;
         let graph = entry.build(&entry.config())?;
-        let file = TensorFile::parse(SQUEEZENET, "embedded")?;
+        let file = striate_formats::TensorFile::parse(SQUEEZENET, "embedded")?;
         let params = file.weights(&graph, &entry.naming, &[])?;
         Ok(Model::of(entry, graph, params, String::from("embedded")))
     }
