@@ -64,6 +64,14 @@ impl Method {
         }
     }
 
+    /// The same for another number of pictures. The packed weights stay what they are.
+    pub(crate) fn for_pictures(&self, pictures: usize) -> Method {
+        match self {
+            Method::Convolution(conv) => Method::Convolution(Box::new(conv.for_pictures(pictures))),
+            Method::Linear(_) | Method::Pictures(_) | Method::Plain => self.clone(),
+        }
+    }
+
     /// Pixels of scratch.
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         match self {
@@ -180,7 +188,7 @@ fn channels(program: &Program, isa: Isa, batch: usize, accuracy: Accuracy) -> Ve
 
 /// Threads that the estimate is made for, however many there are: the algorithms decide the bits of a
 /// result, and these must not depend on the machine's load.
-const THREADS: f64 = 2.0;
+pub(crate) const THREADS: f64 = 2.0;
 
 /// What a convolution takes, in cycles.
 fn cycles(way: &Convolution, cold: bool) -> f64 {

@@ -11,6 +11,7 @@
 mod choose;
 mod fold;
 mod fuse;
+mod legs;
 mod lower;
 mod pictures;
 mod place;
@@ -28,6 +29,7 @@ use striate_kernels::Threads;
 use striate_kernels::blocked::{Buffer, Isa, LANES, Pixel};
 
 use self::choose::{Lanes, Method};
+use self::legs::Leg;
 use self::place::{Placement, pixels};
 use self::program::{Program, Step};
 use self::weights::Weights;
@@ -83,7 +85,9 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         Lanes::Channels => (batch, 1),
         Lanes::Pictures => (1, threads),
     };
-    let placement = place::place(&program, images);
+    let legs = legs::legs(&program, &methods, images);
+    let methods = legs::cut(&methods, &legs);
+    let placement = place::place(&program, &legs, images);
     let scratch = methods.iter().map(|method| method.scratch_len(threads)).max().unwrap_or(0);
     let plan = Plan {
         names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
@@ -93,6 +97,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         lanes,
         program,
         methods,
+        legs,
         placement,
         scratch,
         copies,
@@ -125,6 +130,8 @@ pub struct Plan {
     program: Program,
     /// Of each step.
     methods: Vec<Method>,
+    /// All steps, in order.
+    legs: Vec<Leg>,
     placement: Placement,
     /// Pixels that the kernels scribble on.
     scratch: usize,
@@ -181,18 +188,9 @@ impl Plan {
                 start..start + len
             };
             let life = self.placement.lives[node.index()].clone();
-            Placed { node, life, places: (0..self.images()).map(place).collect() }
+            Placed { node, life, places: (0..spot.pictures).map(place).collect() }
         };
         made.map(placed).collect()
-    }
-
-    /// Images that a step works on.
-    fn images(&self) -> usize {
-        match self.lanes {
-            Lanes::Channels => self.batch,
-            // They are as one.
-            Lanes::Pictures => 1,
-        }
     }
 
     /// All values and scratch.
@@ -204,35 +202,41 @@ impl Plan {
         self.pixels().saturating_mul(LANES)
     }
 
-    /// Where a value of so many images is read, if it lies in no other.
-    fn range(&self, id: NodeId, count: usize) -> Range<usize> {
-        let start = self.placement.spots[id.index()].place.start;
-        start..start + count * pixels(self.program.extents(id))
+    /// Where a value of some images of the batch is read, if it lies in no other.
+    fn range(&self, id: NodeId, images: &Range<usize>) -> Range<usize> {
+        let spot = &self.placement.spots[id.index()];
+        spot.of(images, pixels(self.program.extents(id)))
     }
 
-    /// What a value of so many images is written to: itself, or the one it lies in.
-    fn written(&self, id: NodeId, count: usize) -> Range<usize> {
+    /// What a value of some images is written to: itself, or the one it lies in.
+    fn written(&self, id: NodeId, images: &Range<usize>) -> Range<usize> {
         let (spot, [_, h, w]) = (&self.placement.spots[id.index()], self.program.extents(id));
-        spot.place.start..spot.place.start + count * spot.blocks * h * w
+        spot.of(images, spot.blocks * h * w)
     }
 
     /// A table of the steps with what each took.
     fn explain(&self, count: usize, times: Vec<Duration>) -> String {
         let total: f64 = times.iter().map(Duration::as_secs_f64).sum();
         let mut text = format!(
-            "{:<16} {:>9} {:>6} {:>8} {:>9}  {}\n",
-            "step", "ms", "share", "GFLOP/s", "weights", "nodes"
+            "{:<16} {:>8} {:>9} {:>6} {:>8} {:>9}  {}\n",
+            "step", "together", "ms", "share", "GFLOP/s", "weights", "nodes"
         );
-        for ((step, method), time) in self.program.steps.iter().zip(&self.methods).zip(times) {
+        let together = self.legs.iter().flat_map(|leg| leg.steps.clone().map(|_| leg.pictures));
+        let steps = self.program.steps.iter().zip(&self.methods).zip(together);
+        for (((step, method), together), time) in steps.zip(times) {
             let seconds = time.as_secs_f64();
             let macs = step.action.macs();
             let rate = 2e-9 * (macs * count) as f64 / seconds;
             let rate = if macs == 0 { String::new() } else { format!("{rate:.0}") };
             let weights = (method.packed_len() * size_of::<Pixel>()) as f64 / 1e6;
             let weights = if macs == 0 { String::new() } else { format!("{weights:.2} MB") };
+            let together = match self.lanes {
+                Lanes::Channels => together.min(count),
+                Lanes::Pictures => LANES.min(count),
+            };
             let _ = writeln!(
                 text,
-                "{:<16} {:>9.4} {:>5.1}% {rate:>8} {weights:>9}  {}",
+                "{:<16} {together:>8} {:>9.4} {:>5.1}% {rate:>8} {weights:>9}  {}",
                 self.what(step, method),
                 seconds * 1e3,
                 100.0 * seconds / total,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use striate_graph::NodeId;
 use striate_kernels::blocked::{LANES, blocks};
 
+use super::legs::Leg;
 use super::program::{Action, Program};
 
 /// Values begin at multiples of so many pixels, and one more: what lies in the same place of two
@@ -28,22 +29,34 @@ pub(crate) struct Placement {
 /// The place of a value: some blocks of channels of a batch of maps, often all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spot {
-    /// Pixels of the whole batch of maps in the arena.
+    /// Pixels of its maps in the arena.
     pub(crate) place: Range<usize>,
+    /// Of how many pictures: all of the batch, or those that are in the only leg it is used in.
+    pub(crate) pictures: usize,
     /// How many blocks the maps have.
     pub(crate) blocks: usize,
     /// The first that is the value's own.
     pub(crate) at: usize,
 }
 
+impl Spot {
+    /// Where the maps of some pictures of the batch lie, each of so many pixels.
+    pub(crate) fn of(&self, pictures: &Range<usize>, map: usize) -> Range<usize> {
+        // Those of the next leg's turn lie where those before did.
+        let start = self.place.start + pictures.start % self.pictures.max(1) * map;
+        start..start + pictures.len() * map
+    }
+}
+
 /// Gives every value of a batch a place.
-pub(crate) fn place(program: &Program, batch: usize) -> Placement {
+pub(crate) fn place(program: &Program, legs: &[Leg], batch: usize) -> Placement {
     let homes = homes(program);
     let lives = lives(program, &homes);
-    let whole = spans(&lives, &homes);
+    let mut whole = spans(&lives, &homes);
+    let pictures = pictures(legs, batch, &mut whole);
     let size = |i: usize| match lives[i].is_empty() {
         true => 0,
-        false => batch * pixels(program.extents[i]),
+        false => pictures[i] * pixels(program.extents[i]),
     };
 
     // Largest first, each at the lowest place that is free for as long as it is needed.
@@ -56,14 +69,15 @@ pub(crate) fn place(program: &Program, batch: usize) -> Placement {
         let meets = |other: &&usize| meet(&whole[**other], &whole[i]);
         let taken = placed.iter().filter(meets).map(|&other| spots[other].place.clone());
         let place = lowest(taken.collect(), size(i));
-        spots[i] = Spot { place, blocks: blocks(program.extents[i][0]), at: 0 };
+        let blocks = blocks(program.extents[i][0]);
+        spots[i] = Spot { place, pictures: pictures[i], blocks, at: 0 };
         placed.push(i);
     }
     // A home comes after its guests.
     for i in (0..lives.len()).rev() {
         if let Some((home, at)) = homes[i] {
-            let Spot { place, blocks, at: before } = spots[home.index()].clone();
-            spots[i] = Spot { place, blocks, at: before + at };
+            let home = spots[home.index()].clone();
+            spots[i] = Spot { at: home.at + at, ..home };
         }
     }
     let arena = spots.iter().map(|spot| spot.place.end).max().unwrap_or(0);
@@ -131,6 +145,27 @@ fn spans(lives: &[Range<usize>], homes: &[Option<(NodeId, usize)>]) -> Vec<Range
         }
     }
     spans
+}
+
+/// Of how many pictures each value is there, by the time its place is in use. What several legs use
+/// is there for the whole batch, and must stay while the other pictures go through them.
+fn pictures(legs: &[Leg], batch: usize, spans: &mut [Range<usize>]) -> Vec<usize> {
+    // What runs at a time.
+    let times = |leg: &Leg| leg.steps.start + 1..leg.steps.end + 1;
+    let leg = |time: usize| legs.iter().find(|leg| times(leg).contains(&time));
+    let pictures = |span: &mut Range<usize>| {
+        let ends = [leg(span.start), leg(span.end.saturating_sub(1))];
+        if let [Some(first), Some(last)] = ends
+            && first == last
+        {
+            return first.pictures;
+        }
+        let [first, last] = ends.map(|leg| leg.filter(|leg| leg.pictures < batch).map(times));
+        span.start = first.map_or(span.start, |times| times.start);
+        span.end = last.map_or(span.end, |times| times.end);
+        batch
+    };
+    spans.iter_mut().map(pictures).collect()
 }
 
 fn meet(a: &Range<usize>, b: &Range<usize>) -> bool {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,7 +109,7 @@ impl Compiled {
         }
     }
 
-    /// Runs each step on all images with all threads.
+    /// Runs each step on the images of its leg with all threads.
     fn together(
         &mut self,
         images: &[f32],
@@ -116,31 +117,33 @@ impl Compiled {
         clock: Option<&Clock>,
     ) -> Result<Vec<Tensor>, CompileError> {
         let Compiled { plan, threads, weights, memory: Memory { arena, scratch }, .. } = self;
-        for (i, step) in plan.program.steps.iter().enumerate() {
-            let (values, out, also) = lend(plan, step, count, arena);
-            let (packed, weights) = weights.of(i);
-            let isa = plan.isa;
-            let call = Call { isa, threads, images, step, count, values, packed, weights };
-            let method = &plan.methods[i];
-            if let Method::Convolution(conv) = method
-                && count != plan.batch
-            {
-                // Fewer pictures may be cut otherwise, and need other scratch.
-                let conv = conv.for_pictures(count);
-                let needed = conv.scratch_len(threads.count());
-                if scratch.len() < needed {
-                    *scratch = super::memory(needed, count)?;
+        let (isa, len) = (plan.isa, plan.input.volume());
+        for leg in &plan.legs {
+            for first in (0..count).step_by(leg.pictures) {
+                let turn = first..(first + leg.pictures).min(count);
+                let images = &images[turn.start * len..turn.end * len];
+                for i in leg.steps.clone() {
+                    let step = &plan.program.steps[i];
+                    let (values, out, also) = lend(plan, step, &turn, arena);
+                    let (packed, weights) = weights.of(i);
+                    let call = Call { isa, threads, images, step, values, packed, weights };
+                    let mut method = Cow::Borrowed(&plan.methods[i]);
+                    if turn.len() != leg.pictures {
+                        // Fewer pictures may be cut otherwise, and need other scratch.
+                        method = Cow::Owned(method.for_pictures(turn.len()));
+                        let needed = method.scratch_len(threads.count());
+                        if scratch.len() < needed {
+                            *scratch = super::memory(needed, count)?;
+                        }
+                    }
+                    Clock::time(clock, i, || call.run(&method, out, also, scratch));
                 }
-                let method = Method::Convolution(Box::new(conv));
-                Clock::time(clock, i, || call.run(&method, out, also, scratch));
-            } else {
-                Clock::time(clock, i, || call.run(method, out, also, scratch));
             }
         }
         let output = |(_, id, shape): &(String, NodeId, Shape)| {
             let mut value = Tensor::zeros(&shape.batched(count));
             let [channels, h, w] = plan.program.extents(*id);
-            let from = &arena[plan.range(*id, count)];
+            let from = &arena[plan.range(*id, &(0..count))];
             blocked::unpack(threads, [count, channels, h * w], from, value.data_mut());
             value
         };
@@ -151,7 +154,7 @@ impl Compiled {
     fn by_sixteen(&mut self, images: &[f32], count: usize, clock: Option<&Clock>) -> Vec<Tensor> {
         let Compiled { plan, threads, alone, weights, memory, .. } = self;
         let outputs = &plan.program.outputs;
-        let ranges = || outputs.iter().map(|(_, id, _)| plan.range(*id, 1));
+        let ranges = || outputs.iter().map(|(_, id, _)| plan.range(*id, &(0..1)));
         let each: usize = ranges().map(|range| range.len()).sum();
         let len = plan.input.volume();
         let mut results = vec![Pixel::ZERO; count.div_ceil(LANES) * each];
@@ -160,10 +163,10 @@ impl Compiled {
             let first = group * LANES;
             let images = &images[first * len..(first + LANES).min(count) * len];
             for (i, step) in plan.program.steps.iter().enumerate() {
-                let (values, out, also) = lend(plan, step, 1, arena);
+                let (values, out, also) = lend(plan, step, &(0..1), arena);
                 let (packed, weights) = weights.of(i);
                 let (isa, threads) = (plan.isa, &**alone);
-                let call = Call { isa, threads, images, step, count: 1, values, packed, weights };
+                let call = Call { isa, threads, images, step, values, packed, weights };
                 Clock::time(clock, i, || call.run(&plan.methods[i], out, also, scratch));
             }
             for range in ranges() {
@@ -189,14 +192,15 @@ impl Compiled {
 /// The values that a step reads: the arena but for the places of what it writes.
 struct Values<'a> {
     plan: &'a Plan,
-    count: usize,
+    /// Which images of the batch are under way.
+    turn: Range<usize>,
     /// Pieces of the arena, and where each begins.
     pieces: [(usize, &'a [Pixel]); 3],
 }
 
 impl<'a> Values<'a> {
     fn get(&self, id: NodeId) -> &'a [Pixel] {
-        let Range { start, end } = self.plan.range(id, self.count);
+        let Range { start, end } = self.plan.range(id, &self.turn);
         let holds = |piece: &&(usize, &[Pixel])| piece.0 <= start && end <= piece.0 + piece.1.len();
         match self.pieces.iter().find(holds) {
             Some((first, piece)) => &piece[start - first..end - first],
@@ -209,11 +213,10 @@ impl<'a> Values<'a> {
 fn lend<'a>(
     plan: &'a Plan,
     step: &Step,
-    count: usize,
+    turn: &Range<usize>,
     arena: &'a mut [Pixel],
 ) -> (Values<'a>, Destination<'a>, Option<Destination<'a>>) {
-    let places: Vec<Range<usize>> =
-        step.outputs.iter().map(|id| plan.written(*id, count)).collect();
+    let places: Vec<Range<usize>> = step.outputs.iter().map(|id| plan.written(*id, turn)).collect();
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|&i| places[i].start);
     let mut pieces: [(usize, &[Pixel]); 3] = [(0, &[]); 3];
@@ -233,7 +236,7 @@ fn lend<'a>(
     });
     let Some(first) = written.next() else { unreachable!("every step makes a value") };
     let second = written.next();
-    (Values { plan, count, pieces }, first, second)
+    (Values { plan, turn: turn.clone(), pieces }, first, second)
 }
 
 /// A step, and what it works on.
@@ -242,8 +245,6 @@ struct Call<'a> {
     threads: &'a Threads,
     images: &'a [f32],
     step: &'a Step,
-    /// Images.
-    count: usize,
     values: Values<'a>,
     packed: &'a [Pixel],
     weights: &'a StepWeights,
@@ -262,7 +263,12 @@ impl Call<'_> {
     /// Pictures, channels and pixels of an operand.
     fn sizes(&self, i: usize) -> [usize; 3] {
         let [channels, h, w] = self.extents(i);
-        [self.count, channels, h * w]
+        [self.batch(), channels, h * w]
+    }
+
+    /// Images.
+    fn batch(&self) -> usize {
+        self.values.turn.len()
     }
 
     fn lanes(&self) -> Lanes {
@@ -281,7 +287,7 @@ impl Call<'_> {
         also: Option<Destination<'_>>,
         scratch: &mut [Pixel],
     ) {
-        let &Call { isa, threads, count: batch, .. } = self;
+        let (&Call { isa, threads, .. }, batch) = (self, self.batch());
         let x = || self.input(0);
         match &self.step.action {
             Action::Pack if self.lanes() == Lanes::Pictures => {

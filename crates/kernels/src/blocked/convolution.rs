@@ -257,6 +257,15 @@ impl Convolution {
         }
     }
 
+    /// Pixels of scratch that are written and read beyond a thread's own cache, in all, by so many
+    /// threads.
+    pub fn passing(&self, threads: usize) -> usize {
+        match &self.method {
+            Method::Direct(_) | Method::First(_) => 0,
+            Method::Winograd(winograd) => winograd.passing(threads),
+        }
+    }
+
     /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.
     ///
     /// # Panics

@@ -206,6 +206,19 @@ impl Winograd {
         }
     }
 
+    /// Pixels of transforms that leave a thread's cache: in phases they are all written, and read
+    /// for each pair of output blocks.
+    pub(crate) fn passing(&self, threads: usize) -> usize {
+        let [down, right] = self.tiles();
+        match self.schedule(threads) {
+            Schedule::Chunked(_) => 0,
+            Schedule::Phased => {
+                let all = self.all_inputs() * self.apart(self.conv.batch * down * right);
+                all * (1 + self.all_outputs().div_ceil(PAIR))
+            }
+        }
+    }
+
     pub(crate) fn run(
         &self,
         work: &Work<'_>,
