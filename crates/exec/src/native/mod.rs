@@ -215,11 +215,11 @@ impl Plan {
     }
 
     /// A table of the steps with what each took.
-    fn explain(&self, count: usize, times: Vec<Duration>) -> String {
+    fn explain(&self, count: usize, threads: usize, times: Vec<Duration>) -> String {
         let total: f64 = times.iter().map(Duration::as_secs_f64).sum();
         let mut text = format!(
-            "{:<16} {:>8} {:>9} {:>6} {:>8} {:>9}  {}\n",
-            "step", "together", "ms", "share", "GFLOP/s", "weights", "nodes"
+            "{:<16} {:>6} {:>8} {:>9} {:>6} {:>8} {:>9}  {}\n",
+            "step", "tile", "together", "ms", "share", "GFLOP/s", "weights", "nodes"
         );
         let together = self.legs.iter().flat_map(|leg| leg.steps.clone().map(|_| leg.pictures));
         let steps = self.program.steps.iter().zip(&self.methods).zip(together);
@@ -230,13 +230,20 @@ impl Plan {
             let rate = if macs == 0 { String::new() } else { format!("{rate:.0}") };
             let weights = (method.packed_len() * size_of::<Pixel>()) as f64 / 1e6;
             let weights = if macs == 0 { String::new() } else { format!("{weights:.2} MB") };
+            let tile = match method {
+                Method::Convolution(conv) => {
+                    let [pixels, blocks] = conv.tile(threads);
+                    format!("{pixels}×{blocks}")
+                }
+                Method::Linear(_) | Method::Pictures(_) | Method::Plain => String::new(),
+            };
             let together = match self.lanes {
                 Lanes::Channels => together.min(count),
                 Lanes::Pictures => LANES.min(count),
             };
             let _ = writeln!(
                 text,
-                "{:<16} {together:>8} {:>9.4} {:>5.1}% {rate:>8} {weights:>9}  {}",
+                "{:<16} {tile:>6} {together:>8} {:>9.4} {:>5.1}% {rate:>8} {weights:>9}  {}",
                 self.what(step, method),
                 seconds * 1e3,
                 100.0 * seconds / total,

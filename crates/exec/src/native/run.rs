@@ -72,7 +72,7 @@ impl Executable for Compiled {
             times.sort_unstable();
             times[times.len() / 2]
         };
-        Ok(self.plan.explain(count, times.into_iter().map(median).collect()))
+        Ok(self.plan.explain(count, self.threads.count(), times.into_iter().map(median).collect()))
     }
 }
 

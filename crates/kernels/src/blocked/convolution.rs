@@ -3,7 +3,7 @@ use super::direct::Direct;
 use super::first::First;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, LANES};
-use super::tile::{Finish, Residual};
+use super::tile::{self, Finish, Residual};
 use super::winograd::Winograd;
 use crate::conv::Conv;
 use crate::threads::{Maps, Threads};
@@ -264,6 +264,16 @@ impl Convolution {
             Method::Direct(_) | Method::First(_) => 0,
             Method::Winograd(winograd) => winograd.passing(threads),
         }
+    }
+
+    /// Pixels and blocks of output channels that are summed up at once.
+    pub fn tile(&self, threads: usize) -> [usize; 2] {
+        let [row, blocks] = match &self.method {
+            Method::Direct(direct) => direct.tiled(threads),
+            Method::First(_) => [self.conv.output[2], blocks(self.conv.output[0])],
+            Method::Winograd(winograd) => winograd.tiled(threads),
+        };
+        tile::shape(self.isa, row, blocks)
     }
 
     /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.

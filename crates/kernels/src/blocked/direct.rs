@@ -150,6 +150,28 @@ impl Direct {
         self.strip(threads).len() * self.all_inputs() * threads
     }
 
+    /// The height and width of the output, and the rows and columns of a part of the work. Where
+    /// nothing is between the rows and no residual `skips` pixels, all rows are one.
+    fn rows(&self, threads: usize, skips: bool) -> ([usize; 2], [usize; 2]) {
+        let [_, height, width] = self.conv.output;
+        let (strip, area) = (self.strip(threads), height * width);
+        if skips || !(self.is_pointwise() || strip.is_dense()) {
+            return ([height, width], [strip.makes, width]);
+        }
+        let columns = match self.is_pointwise() {
+            false => strip.makes * width,
+            true if self.is_deep() => area,
+            true => share(area, INPUT / self.all_inputs(), threads),
+        };
+        ([1, area], [1, columns])
+    }
+
+    /// Pixels in a row, and blocks, that tiles are cut from.
+    pub(crate) fn tiled(&self, threads: usize) -> [usize; 2] {
+        let (size, [_, columns]) = self.rows(threads, false);
+        [columns.min(size[1]), self.groups.outputs]
+    }
+
     pub(crate) fn run(
         &self,
         work: &Work<'_>,
@@ -157,21 +179,11 @@ impl Direct {
         outputs: Outputs<'_>,
         scratch: &mut [Pixel],
     ) {
-        let [out, height, width] = self.conv.output;
         let threads = work.threads.count();
-        let blocks = blocks(out);
+        let blocks = blocks(self.conv.output[0]);
         let strip = self.strip(threads);
-        // Where nothing is between the rows, they are one.
         let skips = work.tail.residual.is_some_and(|residual| residual.stride != 1);
-        let flat = (self.is_pointwise() || strip.is_dense()) && !skips;
-        let size = if flat { [1, height * width] } else { [height, width] };
-        let row_cut = if flat { 1 } else { strip.makes };
-        let column_cut = match (flat, self.is_pointwise()) {
-            (false, _) => width,
-            (true, false) => strip.makes * width,
-            (true, true) if self.is_deep() => size[1],
-            (true, true) => share(size[1], INPUT / self.all_inputs(), threads),
-        };
+        let (size, [row_cut, column_cut]) = self.rows(threads, skips);
         let parts = self.conv.batch * size[0].div_ceil(row_cut) * size[1].div_ceil(column_cut);
         let own = match self.is_deep() || parts < threads {
             true => self.own_blocks(blocks, parts, threads),

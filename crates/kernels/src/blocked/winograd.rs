@@ -206,6 +206,16 @@ impl Winograd {
         }
     }
 
+    /// Transforms of a point, and blocks, that tiles are cut from.
+    pub(crate) fn tiled(&self, threads: usize) -> [usize; 2] {
+        let [down, right] = self.tiles();
+        let count = match self.schedule(threads) {
+            Schedule::Chunked(cut) => cut.iter().product(),
+            Schedule::Phased => self.conv.batch * down * right,
+        };
+        [count, self.all_outputs()]
+    }
+
     /// Pixels of transforms that leave a thread's cache: in phases they are all written, and read
     /// for each pair of output blocks.
     pub(crate) fn passing(&self, threads: usize) -> usize {
