@@ -14,16 +14,17 @@
 
 use std::ops::Range;
 
+use super::Destination;
 use super::convolution::{Outputs, Tail, Work};
-use super::direct::{Groups, each_patch};
-use super::filters::Places;
+use super::direct::Groups;
+use super::filters;
 use super::layout::Pixel;
 use super::points::{self, filter_matrix};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::share;
 use super::tile::{Product, Sink, Start, even, tile};
 use crate::conv::Conv;
-use crate::threads::{Patch, Runs};
+use crate::threads::{Runs, Threads, TileCut, Tiled};
 
 /// Pixels of the transforms of a chunk: five eighths of a second cache of 1 MiB.
 const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
@@ -49,8 +50,8 @@ pub(crate) struct Winograd {
 /// How the work is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Schedule {
-    /// Pictures, and rows and columns of tiles, of a chunk.
-    Chunked([usize; 3]),
+    /// So many chunks.
+    Chunked(usize),
     Phased,
 }
 
@@ -116,6 +117,11 @@ impl Winograd {
         [h.div_ceil(self.makes[0]), w.div_ceil(self.makes[1])]
     }
 
+    /// Tiles of all pictures.
+    fn all_tiles(&self) -> usize {
+        self.conv.batch * self.tiles().iter().product::<usize>()
+    }
+
     /// Pixels of the weights of an output block: of each point, of each input block.
     fn block_weights(&self) -> usize {
         self.points() * self.inputs() * LANES
@@ -141,15 +147,14 @@ impl Winograd {
         };
         let taps: Vec<usize> = (0..kh * kw).map(tap).collect();
         let (block_len, lane) = (self.phases() * len, height * width);
-        let places = Places { first: 0, block: block_len, lane, taps: &taps };
+        let places = filters::Places { first: 0, block: block_len, lane, taps: &taps };
         self.groups.put(&self.conv, weight, block, &places, &mut filters);
         isa.run(TransformFilters { matrices: &matrices, filters: &filters, packed });
     }
 
     /// Cycles of the products and of the transforms, a vector operation each.
     pub(crate) fn cycles(&self) -> f64 {
-        let [down, right] = self.tiles();
-        let tiles = (self.conv.batch * down * right) as f64;
+        let tiles = self.all_tiles() as f64;
         let [a, b] = self.axes();
         let [m, n] = self.makes;
         let inputs = self.all_inputs() as f64;
@@ -164,26 +169,18 @@ impl Winograd {
     }
 
     fn schedule(&self, threads: usize) -> Schedule {
-        let [down, right] = self.tiles();
-        let (map, pictures) = (down * right, self.conv.batch);
+        let tiles = self.all_tiles();
         let most = (CHUNK / (self.points() * self.all_inputs())).max(FEWEST);
-        let wanted = most.min((pictures * map).div_ceil(threads)).max(FEWEST);
+        let chunks = tiles.div_ceil(most.min(tiles.div_ceil(threads)).max(FEWEST));
         // What has to come from beyond the second cache, in pixels.
-        let all = self.points() * self.all_inputs() * pictures * map;
-        let chunks = (pictures * map).div_ceil(wanted);
+        let all = self.points() * self.all_inputs() * tiles;
         let passes = self.all_outputs().div_ceil(PAIR);
         if chunks < threads || chunks * self.packed_len() > all * passes + self.packed_len() {
             return Schedule::Phased;
         }
-        if map <= wanted {
-            let few = (wanted / map).min(pictures.div_ceil(threads));
-            return Schedule::Chunked([share(pictures, few, threads), down, right]);
-        }
-        if right <= wanted {
-            let rows = (most / right).min(wanted.div_ceil(right));
-            return Schedule::Chunked([1, share(down, rows, threads), right]);
-        }
-        Schedule::Chunked([1, 1, share(right, wanted, 1)])
+        // As many for each of the threads, if there are few.
+        let even = if chunks < 4 * threads { chunks.next_multiple_of(threads) } else { chunks };
+        Schedule::Chunked(even)
     }
 
     /// Pixels of the transforms of so many tiles of a block: one more than there are, so that not
@@ -193,25 +190,21 @@ impl Winograd {
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
-        let [down, right] = self.tiles();
+        let all = self.all_tiles();
         match self.schedule(threads) {
-            Schedule::Chunked(cut) => {
-                let apart = self.apart(cut.iter().product());
-                (self.all_inputs() + PAIR) * apart * threads
+            Schedule::Chunked(chunks) => {
+                (self.all_inputs() + PAIR) * self.apart(all.div_ceil(chunks)) * threads
             }
-            Schedule::Phased => {
-                let apart = self.apart(self.conv.batch * down * right);
-                (self.all_inputs() + PAIR * threads) * apart
-            }
+            Schedule::Phased => (self.all_inputs() + PAIR * threads) * self.apart(all),
         }
     }
 
     /// Transforms of a point, and blocks, that tiles are cut from.
     pub(crate) fn tiled(&self, threads: usize) -> [usize; 2] {
-        let [down, right] = self.tiles();
+        let all = self.all_tiles();
         let count = match self.schedule(threads) {
-            Schedule::Chunked(cut) => cut.iter().product(),
-            Schedule::Phased => self.conv.batch * down * right,
+            Schedule::Chunked(chunks) => all.div_ceil(chunks),
+            Schedule::Phased => all,
         };
         [count, self.all_outputs()]
     }
@@ -219,11 +212,10 @@ impl Winograd {
     /// Pixels of transforms that leave a thread's cache: in phases they are all written, and read
     /// for each pair of output blocks.
     pub(crate) fn passing(&self, threads: usize) -> usize {
-        let [down, right] = self.tiles();
         match self.schedule(threads) {
             Schedule::Chunked(_) => 0,
             Schedule::Phased => {
-                let all = self.all_inputs() * self.apart(self.conv.batch * down * right);
+                let all = self.all_inputs() * self.apart(self.all_tiles());
                 all * (1 + self.all_outputs().div_ceil(PAIR))
             }
         }
@@ -259,46 +251,100 @@ impl Winograd {
         scratch: &mut [Pixel],
     ) {
         let [_, height, width] = self.conv.output;
-        let (window, threads) = (self.window(), work.threads);
+        let window = self.window();
         let size = [height / window, width / window];
-        let (inputs, out_blocks) = (self.all_inputs(), self.all_outputs());
-        let [down, right] = self.tiles();
+        let tile = [M.div_ceil(window), N.div_ceil(window)];
+        let threads = work.threads;
+        let (inputs, blocks) = (self.all_inputs(), self.all_outputs());
         match self.schedule(threads.count()) {
-            Schedule::Chunked([pictures, rows, columns]) => {
-                let cut = [pictures, out_blocks, rows * M / window, columns * N / window];
-                each_patch(
-                    threads,
-                    &self.conv,
-                    size,
-                    outputs,
-                    cut,
-                    scratch,
-                    |out, sum, scratch| {
-                        let winograd = self;
-                        let chunk = Chunk::<A, M, B, N> { winograd, work, x, scratch, out, sum };
-                        work.isa.run(chunk);
-                    },
-                );
+            Schedule::Chunked(runs) => {
+                let cut = TileCut { tile, blocks, runs };
+                each_part(threads, &self.conv, size, outputs, cut, scratch, |part, scratch| {
+                    let winograd = self;
+                    work.isa.run(Chunk::<A, M, B, N> { winograd, work, x, scratch, part });
+                });
             }
             Schedule::Phased => {
-                let tiles =
-                    Tiles { pictures: 0..self.conv.batch, rows: 0..down, columns: 0..right };
-                let apart = self.apart(tiles.count());
-                let (v, scratch) = scratch.split_at_mut(inputs * apart);
-                threads.chunks(v, apart, |block, v| {
-                    let (winograd, tiles) = (self, &tiles);
+                let all = self.all_tiles();
+                let (v, scratch) = scratch.split_at_mut(inputs * self.apart(all));
+                threads.chunks(v, self.apart(all), |block, v| {
+                    let (winograd, tiles) = (self, 0..all);
                     work.isa.run(Forward::<A, M, B, N> { winograd, x, tiles, block, v });
                 });
                 let v = &*v;
-                let own = share(out_blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
-                let cut = [self.conv.batch, own, size[0], size[1]];
-                each_patch(threads, &self.conv, size, outputs, cut, scratch, |out, sum, m| {
-                    let (winograd, tiles) = (self, &tiles);
-                    let back = Back::<A, M, B, N> { winograd, work, v, tiles, m, out, sum };
-                    work.isa.run(back);
+                let own = share(blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
+                let cut = TileCut { tile, blocks: own, runs: 1 };
+                each_part(threads, &self.conv, size, outputs, cut, scratch, |part, m| {
+                    let winograd = self;
+                    work.isa.run(Back::<A, M, B, N> { winograd, work, v, m, part });
                 });
             }
         }
+    }
+
+    /// Picture, row and column of each of the tiles from one on.
+    #[inline(always)]
+    fn places(&self, first: usize) -> Places {
+        let [rows, columns] = self.tiles();
+        let (row, column) = (first / columns, first % columns);
+        Places { grid: [rows, columns], next: [row / rows, row % rows, column] }
+    }
+}
+
+/// Runs a job for each part of the outputs, and of the sums beside them if they are wanted.
+fn each_part(
+    threads: &Threads,
+    conv: &Conv,
+    size: [usize; 2],
+    outputs: Outputs<'_>,
+    cut: TileCut,
+    scratch: &mut [Pixel],
+    job: impl Fn(Part<'_>, &mut [Pixel]) + Sync,
+) {
+    let maps = |to: &Destination<'_>| to.maps(conv, size);
+    let Outputs { out, sum } = outputs;
+    let out_maps = maps(&out);
+    match sum {
+        None => threads.tiles([(out.value, out_maps)], cut, scratch, |[out], scratch| {
+            job(Part { out, sum: None }, scratch);
+        }),
+        Some(sum) => {
+            let sum_maps = maps(&sum);
+            let values = [(out.value, out_maps), (sum.value, sum_maps)];
+            threads.tiles(values, cut, scratch, |[out, sum], scratch| {
+                job(Part { out, sum: Some(sum) }, scratch);
+            });
+        }
+    }
+}
+
+/// What a thread writes.
+struct Part<'a> {
+    out: Tiled<'a, Pixel>,
+    sum: Option<Tiled<'a, Pixel>>,
+}
+
+/// Pictures, rows and columns of tiles that follow each other, without an end.
+struct Places {
+    grid: [usize; 2],
+    next: [usize; 3],
+}
+
+impl Iterator for Places {
+    type Item = [usize; 3];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<[usize; 3]> {
+        let ([rows, columns], place) = (self.grid, self.next);
+        let [picture, row, column] = place;
+        self.next = if column + 1 < columns {
+            [picture, row, column + 1]
+        } else if row + 1 < rows {
+            [picture, row + 1, 0]
+        } else {
+            [picture + 1, 0, 0]
+        };
+        Some(place)
     }
 }
 
@@ -309,47 +355,13 @@ fn odd(tiles: usize) -> usize {
     tiles | 1
 }
 
-/// Some tiles of a batch of maps, in the order of pictures, rows, columns.
-#[derive(Clone, Debug)]
-struct Tiles {
-    pictures: Range<usize>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl Tiles {
-    fn count(&self) -> usize {
-        self.pictures.len() * self.rows.len() * self.columns.len()
-    }
-
-    /// Picture, row and column of the first.
-    fn first(&self) -> [usize; 3] {
-        [self.pictures.start, self.rows.start, self.columns.start]
-    }
-
-    /// What comes after a tile, the first again after the last.
-    #[inline(always)]
-    fn next(&self, [picture, row, column]: [usize; 3]) -> [usize; 3] {
-        if column + 1 < self.columns.end {
-            [picture, row, column + 1]
-        } else if row + 1 < self.rows.end {
-            [picture, row + 1, self.columns.start]
-        } else if picture + 1 < self.pictures.end {
-            [picture + 1, self.rows.start, self.columns.start]
-        } else {
-            self.first()
-        }
-    }
-}
-
 /// Some tiles all the way.
 struct Chunk<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
     work: &'a Work<'a>,
     x: &'a [Pixel],
     scratch: &'a mut [Pixel],
-    out: Patch<'a, Pixel>,
-    sum: Option<Patch<'a, Pixel>>,
+    part: Part<'a>,
 }
 
 impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
@@ -359,19 +371,14 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Chunk { winograd, work, x, scratch, out, sum } = self;
-        let of = |range: &Range<usize>, makes: usize| {
-            let window = winograd.window();
-            range.start * window / makes..(range.end * window).div_ceil(makes)
-        };
-        let pictures = out.pictures.clone();
-        let tiles = Tiles { pictures, rows: of(&out.rows, M), columns: of(&out.columns, N) };
-        let (tiles, apart) = (&tiles, winograd.apart(tiles.count()));
+        let Chunk { winograd, work, x, scratch, part } = self;
+        let tiles = &part.out.tiles;
+        let apart = winograd.apart(tiles.len());
         let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
         for (block, v) in v.chunks_exact_mut(apart).enumerate() {
-            Forward::<A, M, B, N> { winograd, x, tiles, block, v }.run(s);
+            Forward::<A, M, B, N> { winograd, x, tiles: tiles.clone(), block, v }.run(s);
         }
-        Back::<A, M, B, N> { winograd, work, v, tiles, m, out, sum }.run(s);
+        Back::<A, M, B, N> { winograd, work, v, m, part }.run(s);
     }
 }
 
@@ -379,7 +386,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
 struct Forward<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
     x: &'a [Pixel],
-    tiles: &'a Tiles,
+    tiles: Range<usize>,
     block: usize,
     v: &'a mut [Pixel],
 }
@@ -398,13 +405,10 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let (block, phase) = (block / phases, block % phases);
         let (phase_row, phase_column) = (phase / right, phase % right);
         let inputs = winograd.all_inputs() / phases;
-        let (area, count) = (height * width, tiles.count());
+        let (area, count) = (height * width, tiles.len());
         let stride = odd(count);
-        let mut place = tiles.first();
         let mut rim = [[Pixel::ZERO; B]; A];
-        for at in 0..count {
-            let [picture, row, column] = place;
-            place = tiles.next(place);
+        for (at, [picture, row, column]) in winograd.places(tiles.start).take(count).enumerate() {
             let map = &x[(picture * inputs + block) * area..][..area];
             let row = (row * M * down + phase_row).wrapping_sub(top);
             let column = (column * N * right + phase_column).wrapping_sub(left);
@@ -457,11 +461,9 @@ struct Back<'a, const A: usize, const M: usize, const B: usize, const N: usize> 
     work: &'a Work<'a>,
     /// The transforms of all input blocks.
     v: &'a [Pixel],
-    tiles: &'a Tiles,
     /// Room for the products of two blocks.
     m: &'a mut [Pixel],
-    out: Patch<'a, Pixel>,
-    sum: Option<Patch<'a, Pixel>>,
+    part: Part<'a>,
 }
 
 impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
@@ -472,12 +474,13 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let (groups, inputs) = (self.winograd.groups, self.winograd.inputs());
-        let apart = self.winograd.apart(self.tiles.count());
+        let out = &self.part.out;
+        let (blocks, apart) = (out.blocks.clone(), self.winograd.apart(out.tiles.len()));
         let mut taps = Vec::with_capacity(inputs);
-        let mut block = self.out.blocks.start;
-        while block < self.out.blocks.end {
+        let mut block = blocks.start;
+        while block < blocks.end {
             let group = block / groups.outputs;
-            let end = self.out.blocks.end.min((group + 1) * groups.outputs);
+            let end = blocks.end.min((group + 1) * groups.outputs);
             let first = group * inputs;
             taps.clear();
             taps.extend((first..first + inputs).map(|input| input * apart));
@@ -495,7 +498,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
     /// The products of `j` blocks at all points.
     #[inline(always)]
     fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
-        let (winograd, count) = (self.winograd, self.tiles.count());
+        let (winograd, count) = (self.winograd, self.part.out.tiles.len());
         let apart = winograd.apart(count);
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
@@ -516,17 +519,16 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
 
     /// Transforms the products of a block, which are in `m` from `first` on.
     #[inline(always)]
-    fn transform<S: Simd>(&mut self, s: S, block: usize, first: usize) {
-        let Back { winograd, work, tiles, m, out, sum, .. } = self;
-        let (tail, count): (&Tail<'_>, _) = (work.tail, tiles.count());
+    fn transform<S: Simd>(&mut self, s: S, block: usize, from: usize) {
+        let Back { winograd, work, m, part: Part { out, sum }, .. } = self;
+        let tail: &Tail<'_> = work.tail;
         let bias = s.load(&tail.bias[block].0);
+        let [_, height, width] = winograd.conv.output;
+        let (first, count) = (out.tiles.start, out.tiles.len());
         let stride = odd(count);
-        let m = &m[first..][..A * B * stride];
-        let mut place = tiles.first();
-        for at in 0..count {
-            let [picture, row, column] = place;
-            place = tiles.next(place);
-            let (row, column) = (row * M, column * N);
+        let m = &m[from..][..A * B * stride];
+        for (at, place) in winograd.places(first).take(count).enumerate() {
+            let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
             let m = &m[at..][..(A * B - 1) * stride + 1];
             let mut half = [[s.zero(); B]; M];
             for c in 0..B {
@@ -539,22 +541,21 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             let finish = tail.finish(picture);
             if winograd.pool {
                 let finish = finish.at(block, 0);
-                for r in (0..M.min(2 * out.rows.end - row)).step_by(2) {
+                for r in (0..M.min(height - row)).step_by(2) {
                     let above = points::output::<S, B, N>(s, half[r]);
                     let below = points::output::<S, B, N>(s, half[r + 1]);
-                    for c in (0..N.min(2 * out.columns.end - column)).step_by(2) {
+                    let mut sink = Sink { out: out.runs(place, block, r / 2), sum: None };
+                    for c in (0..N.min(width - column)).step_by(2) {
                         let above = s.larger(above[c], above[c + 1]);
                         let below = s.larger(below[c], below[c + 1]);
                         let largest = s.add(s.larger(above, below), bias);
-                        let place = [picture, block, (row + r) / 2, (column + c) / 2];
-                        let mut sink = Sink { out: out.runs(place, 1), sum: None };
-                        sink.store(s, &finish, [[largest]]);
+                        sink.after(c / 2).store(s, &finish, [[largest]]);
                     }
                 }
                 continue;
             }
-            let rows = M.min(out.rows.end - row);
-            let columns = N.min(out.columns.end - column);
+            let rows = M.min(height - row);
+            let columns = N.min(width - column);
             for r in 0..rows {
                 // Not by `map`: it may stay a call, compiled without the instructions of the token.
                 let row_sums = points::output::<S, B, N>(s, half[r]);
@@ -563,10 +564,9 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                     sums[c] = [s.add(row_sums[c], bias)];
                 }
                 let finish = finish.at(block, tail.residual_pixel(row + r, column));
-                let place = [picture, block, row + r, column];
                 let mut sink = Sink {
-                    out: out.runs(place, columns),
-                    sum: sum.as_mut().map(|sum| sum.runs(place, columns)),
+                    out: out.runs(place, block, r),
+                    sum: sum.as_mut().map(|sum| sum.runs(place, block, r)),
                 };
                 if columns == N {
                     sink.store(s, &finish, sums);
