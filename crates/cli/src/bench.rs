@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::Batch;
-use striate::exec::{Accuracy, Backend, Isa, Native, Options};
+use striate::exec::{Accuracy, Backend, CompileError, Isa, Native, Options};
 use striate::graph::{Drawn, Graph, ParamSource};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
@@ -92,7 +92,7 @@ impl Bench {
             }
         };
         let drawn = Drawn::new(&graph, &entry.init, &Rng::new(1));
-        let images = images(&graph, batch);
+        let images = images(&graph, batch)?;
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
             Mode::Infer => {
@@ -216,11 +216,14 @@ impl Bench {
 }
 
 /// Pictures of normal numbers.
-fn images(graph: &Graph, batch: usize) -> Tensor {
+fn images(graph: &Graph, batch: usize) -> Result<Tensor, CompileError> {
+    let shape = graph.input().batched(batch);
+    let mut values = Vec::new();
+    let len = shape.iter().product();
+    values.try_reserve_exact(len).map_err(|_| CompileError::TooLarge { batch })?;
     let mut rng = Rng::new(2);
-    let mut images = Tensor::zeros(&graph.input().batched(batch));
-    images.data_mut().iter_mut().for_each(|value| *value = rng.normal());
-    images
+    values.extend((0..len).map(|_| rng.normal()));
+    Ok(Tensor::new(&shape, values).expect("as many values as the shape has"))
 }
 
 /// The most memory the program has had, where the system tells.

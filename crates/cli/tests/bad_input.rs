@@ -226,3 +226,20 @@ fn a_run_that_cannot_be_written_is_an_error() {
     let (_, error) = expect(1, &["train", "lenet5", &data, "--output", "/proc/striate"]);
     assert!(error.contains("/proc/striate"), "{error}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_batch_that_memory_cannot_hold_is_an_error() {
+    // As on a machine with four gigabytes.
+    let limited = "ulimit -v 4000000; exec \"$0\" \"$@\"";
+    for mode in ["infer", "train"] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", limited, env!("CARGO_BIN_EXE_striate")])
+            .args(["bench", "vgg16", "--batch", "65536", "--mode", mode])
+            .output()
+            .unwrap();
+        let (_, error) = common::texts(&output);
+        assert_eq!(output.status.code(), Some(1), "{mode}: {error}");
+        assert!(error.starts_with("error: a batch of 65536 images takes more memory"), "{error}");
+    }
+}
