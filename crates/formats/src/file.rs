@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{Cursor, ErrorKind, Read, Seek};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use striate_tensor::Tensor;
 
 use crate::positioned::Positioned;
-use crate::{Dtype, Element, FormatError, safetensors};
+use crate::{Dtype, Element, FormatError, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -27,6 +28,9 @@ pub struct StoredTensor {
     pub element: Element,
     /// Where its bytes are among the values.
     pub(crate) range: Range<usize>,
+    /// Values from one index to the next along each axis, where they do not simply follow each
+    /// other; the range is from the first to the last.
+    pub(crate) strides: Option<Vec<usize>>,
 }
 
 /// What is in a weight file: all but the values.
@@ -45,8 +49,10 @@ pub struct Listing {
 pub struct TensorFile {
     listing: Listing,
     source: Source,
-    /// Byte of the source at which the values begin.
+    /// Byte of the source from which the tensors' ranges count.
     start: u64,
+    /// Tensors whose values do not follow each other, once they were put in order.
+    ordered: Mutex<BTreeMap<String, Arc<[f32]>>>,
 }
 
 #[derive(Debug)]
@@ -62,12 +68,12 @@ const PIECE: usize = 1 << 14;
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///
 /// # Errors
-/// [`FormatError`] if it cannot be read, is no safetensors file, or is not whole; a file of more
-/// than 8 GiB is too large. Nothing is allocated before the sizes that the file claims are checked.
+/// [`FormatError`] if it cannot be read, is of no format that is known, is not whole, or holds more
+/// than tensors and plain values; more than 8 GiB of values are too large. Nothing is allocated before the sizes that the file claims are checked.
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
     let (mut file, len, place) = open(path)?;
-    let listing = safetensors::listing(&mut file, len, place)?;
-    TensorFile::of(listing, len, Source::Disk(Positioned::new(file)))
+    let (listing, start) = listing(&mut file, len, place)?;
+    TensorFile::of(listing, start, Source::Disk(Positioned::new(file)))
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -76,7 +82,26 @@ pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
 /// As [`read`].
 pub fn list(path: &Path) -> Result<Listing, FormatError> {
     let (mut file, len, place) = open(path)?;
-    safetensors::listing(&mut file, len, place)
+    Ok(listing(&mut file, len, place)?.0)
+}
+
+/// What is in a source of `len` bytes, and the byte from which the tensors' ranges count.
+fn listing(
+    source: &mut (impl Read + Seek),
+    len: u64,
+    place: String,
+) -> Result<(Listing, u64), FormatError> {
+    let mut first = Vec::new();
+    let magic = pytorch::MAGIC;
+    let sniffed = source.by_ref().take(magic.len() as u64).read_to_end(&mut first);
+    sniffed.and_then(|_| source.rewind()).map_err(FormatError::io("read", place.as_ref()))?;
+    if first == magic {
+        return Ok((pytorch::listing(source, place)?, 0));
+    }
+    let listing = safetensors::listing(source, len, place)?;
+    // The values are the last.
+    let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;
+    Ok((listing, len - stored))
 }
 
 fn open(path: &Path) -> Result<(File, u64, String), FormatError> {
@@ -113,13 +138,12 @@ impl TensorFile {
     ) -> Result<TensorFile, FormatError> {
         let bytes = bytes.into();
         let len = bytes.len() as u64;
-        let listing = safetensors::listing(&mut &*bytes, len, place.to_owned())?;
-        TensorFile::of(listing, len, Source::Memory(bytes))
+        let (listing, start) = listing(&mut Cursor::new(&*bytes), len, place.to_owned())?;
+        TensorFile::of(listing, start, Source::Memory(bytes))
     }
 
-    /// The values are the last of `len` bytes.
-    fn of(listing: Listing, len: u64, source: Source) -> Result<TensorFile, FormatError> {
-        let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;
+    fn of(listing: Listing, start: u64, source: Source) -> Result<TensorFile, FormatError> {
+        let stored: u64 = listing.tensors.iter().map(|tensor| tensor.range.len() as u64).sum();
         if stored > MAX_VALUES {
             return Err(FormatError::TooLarge {
                 place: listing.place,
@@ -127,7 +151,7 @@ impl TensorFile {
                 limit: format!("{MAX_VALUES} bytes"),
             });
         }
-        Ok(TensorFile { listing, source, start: len - stored })
+        Ok(TensorFile { listing, source, start, ordered: Mutex::default() })
     }
 
     /// What is in it.
@@ -143,11 +167,7 @@ impl TensorFile {
         let len = stored.shape.iter().product();
         let mut data = Vec::new();
         if data.try_reserve_exact(len).is_err() {
-            return Err(FormatError::TooLarge {
-                place: self.listing.place.clone(),
-                found: format!("`{}` of {len} values", stored.name.escape_debug()),
-                limit: String::from("the memory of this machine"),
-            });
+            return Err(self.no_room(stored));
         }
         data.resize(len, 0.0);
         self.piece(stored, 0, &mut data)?;
@@ -181,26 +201,86 @@ impl TensorFile {
         to: &mut [f32],
     ) -> Result<bool, FormatError> {
         let dtype = self.dtype(stored)?;
+        if let Some(strides) = &stored.strides {
+            let values = self.ordered(stored, dtype, strides)?;
+            to.copy_from_slice(&values[from..from + to.len()]);
+            return Ok(to.iter().all(|value| value.is_finite()));
+        }
         let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
         assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
         let mut at = self.start + (stored.range.start + skipped) as u64;
         let (mut room, mut finite) = ([0; PIECE], true);
         for to in to.chunks_mut(PIECE / dtype.size()) {
             let len = to.len() * dtype.size();
-            let bytes = match &self.source {
-                Source::Memory(bytes) => &bytes[at as usize..][..len],
-                Source::Disk(file) => {
-                    let bytes = &mut room[..len];
-                    file.read_exact_at(bytes, at).map_err(|error| self.unread(stored, error))?;
-                    bytes
-                }
-            };
-            dtype.decode(bytes, to);
+            dtype.decode(self.bytes(stored, at, &mut room[..len])?, to);
             // All of them, for the loop to be one of vectors.
             finite &= to.iter().fold(true, |finite, value| finite & value.is_finite());
             at += len as u64;
         }
         Ok(finite)
+    }
+
+    /// The values of a tensor with strides, in order.
+    fn ordered(
+        &self,
+        stored: &StoredTensor,
+        dtype: Dtype,
+        strides: &[usize],
+    ) -> Result<Arc<[f32]>, FormatError> {
+        let mut known = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(values) = known.get(&stored.name) {
+            return Ok(values.clone());
+        }
+        let (size, volume) = (dtype.size(), stored.shape.iter().product());
+        let (mut room, mut values) = (Vec::new(), Vec::new());
+        let reserved = room.try_reserve_exact(stored.range.len()).is_ok();
+        if !(reserved && values.try_reserve_exact(volume).is_ok()) {
+            return Err(self.no_room(stored));
+        }
+        room.resize(stored.range.len(), 0);
+        values.resize(volume, 0.0);
+        let bytes = self.bytes(stored, self.start + stored.range.start as u64, &mut room)?;
+        let mut index = vec![0; strides.len()];
+        for value in &mut values {
+            let at: usize = index.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+            dtype.decode(&bytes[at * size..][..size], std::slice::from_mut(value));
+            // The next index, the last axis fastest.
+            for (index, extent) in index.iter_mut().zip(&stored.shape).rev() {
+                *index += 1;
+                if *index < *extent {
+                    break;
+                }
+                *index = 0;
+            }
+        }
+        let values: Arc<[f32]> = values.into();
+        known.insert(stored.name.clone(), values.clone());
+        Ok(values)
+    }
+
+    /// Bytes of a tensor from one on, as many as there is room for.
+    fn bytes<'a>(
+        &'a self,
+        stored: &StoredTensor,
+        at: u64,
+        room: &'a mut [u8],
+    ) -> Result<&'a [u8], FormatError> {
+        match &self.source {
+            Source::Memory(bytes) => Ok(&bytes[at as usize..][..room.len()]),
+            Source::Disk(file) => {
+                file.read_exact_at(room, at).map_err(|error| self.unread(stored, error))?;
+                Ok(room)
+            }
+        }
+    }
+
+    fn no_room(&self, stored: &StoredTensor) -> FormatError {
+        let len: usize = stored.shape.iter().product();
+        FormatError::TooLarge {
+            place: self.listing.place.clone(),
+            found: format!("`{}` of {len} values", stored.name.escape_debug()),
+            limit: String::from("the memory of this machine"),
+        }
     }
 
     fn unread(&self, stored: &StoredTensor, error: std::io::Error) -> FormatError {
@@ -271,7 +351,7 @@ mod tests {
         let header = file("F32", 4, stored);
         let len = header.len() as u64 + stored;
         let listing = safetensors::listing(&mut &header[..], len, String::from("bytes")).unwrap();
-        let error = TensorFile::of(listing, len, Source::Memory(Cow::Borrowed(&[]))).unwrap_err();
+        let error = TensorFile::of(listing, 0, Source::Memory(Cow::Borrowed(&[]))).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
     }
 

@@ -108,16 +108,15 @@ fn header(source: &mut impl Read, len: u64, place: &str) -> Result<Vec<u8>, Form
 }
 
 /// How files begin that are often taken for safetensors, what they are, and what to do.
-const FOREIGN: [(&[u8], &str, &str); 6] = [
-    (b"PK\x03\x04", "a zip archive, as torch.save makes", RESAVE),
-    (b"\x80\x02\x8a\x0al\xfc\x9cF", "a Python pickle, as older torch.save makes", RESAVE),
+const FOREIGN: [(&[u8], &str, &str); 5] = [
+    (b"\x80\x02\x8a\x0al\xfc\x9cF", "a Python pickle, as torch.save made before 1.6", RESAVE),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras makes", "save the weights as one"),
     (b"version ", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!", "a web page", "download the file itself"),
     (b"<html", "a web page", "download the file itself"),
 ];
 
-const RESAVE: &str = "save the state_dict with safetensors.torch.save_file";
+const RESAVE: &str = "load and save it again in PyTorch, or with safetensors.torch.save_file";
 
 /// Where serde_json stopped, in bytes of the header.
 fn position(header: &[u8], error: &serde_json::Error) -> usize {
@@ -161,7 +160,8 @@ fn stored(
             return Err(malformed(from, found, expected));
         }
         end = to;
-        stored.push(StoredTensor { name, shape, element: element(dtype), range: from..to });
+        let (element, range) = (element(dtype), from..to);
+        stored.push(StoredTensor { name, shape, element, range, strides: None });
     }
     if end as u64 != values {
         let found = format!("{values} bytes of values");
