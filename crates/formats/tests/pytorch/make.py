@@ -25,6 +25,8 @@ state["num_batches_tracked"] = torch.tensor(7)
 state["scalar"] = torch.tensor(0.5)
 state["empty"] = torch.zeros(0, 3)
 state["parameter"] = torch.nn.Parameter(torch.ones(2))
+# As a module says what version of it saved them.
+state._metadata = collections.OrderedDict([("", {"version": 1}), ("a", {"version": 1})])
 torch.save(state, here / "state.pth")
 contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
 safetensors.torch.save_file(contiguous, here / "state.safetensors")
