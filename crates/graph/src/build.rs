@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use crate::graph::MAX_VOLUME;
+use crate::graph::settled;
 use crate::op::{
     AdaptiveAvgPool, AddScaled, BatchNorm, Conv2d, Dropout, Linear, Lrn, Pool, PoolKind, Rbf,
     Shortcut, Subsample, Table, Tanh,
@@ -98,23 +98,7 @@ impl State {
         let node = &self.nodes[i];
         let inputs: Vec<Shape> =
             node.inputs.iter().map(|id| self.nodes[id.index()].shape).collect();
-        let shape = node.op.shape(&inputs).and_then(|shape| {
-            let fits = |extents: &[usize]| {
-                let volume = extents.iter().try_fold(1usize, |v, &n| v.checked_mul(n));
-                volume.is_some_and(|v| (1..=MAX_VOLUME).contains(&v))
-            };
-            if shape.extents().contains(&0) {
-                let found = format!("every extent must be at least 1, found {shape}");
-                return Err(Reason::Attribute(found));
-            }
-            // Volumes are checked before anything multiplies them.
-            if !fits(&shape.extents()) {
-                return Err(Reason::TooLarge);
-            }
-            let weights_fit = node.op.slots(&inputs).iter().all(|slot| fits(&slot.shape));
-            if weights_fit { Ok(shape) } else { Err(Reason::TooLarge) }
-        });
-        match shape {
+        match settled(&node.op, &inputs) {
             Ok(shape) => self.nodes[i].shape = shape,
             Err(reason) => {
                 let name = self.nodes[i].name.clone();

@@ -81,11 +81,14 @@ pub enum Reason {
     /// Two nodes or outputs of one name.
     #[error("the name is taken")]
     DuplicateName,
-    /// A value of another network.
-    #[error("an input belongs to another network")]
+    /// A value of another network, or of a node that comes later.
+    #[error("an input belongs to another network, or to no earlier node")]
     Foreign,
+    /// An input of the network that is not its first node, or a first node that is none.
+    #[error("the input is the first node of a network, and the only one")]
+    Input,
     /// More values than the project handles in one sample.
-    #[error("a value of more than {} elements", crate::graph::MAX_VOLUME)]
+    #[error("a value of more than {} elements", crate::MAX_VOLUME)]
     TooLarge,
 }
 

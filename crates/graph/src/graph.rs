@@ -4,7 +4,7 @@ use crate::op::Role;
 use crate::{Cost, GraphError, Op, ParamLayout, Reason, Shape};
 
 /// The most elements a value or a tensor of parameters may have: 2³¹, or 8 GiB.
-pub(crate) const MAX_VOLUME: usize = 1 << 31;
+pub const MAX_VOLUME: usize = 1 << 31;
 
 /// Names a node, and as every operation has one output, a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,7 +47,73 @@ pub struct Graph {
     outputs: Vec<Output>,
 }
 
+/// The shape of what an operation makes of `inputs`, if it and the parameters are neither empty nor
+/// too large.
+pub(crate) fn settled(op: &Op, inputs: &[Shape]) -> Result<Shape, Reason> {
+    let shape = op.shape(inputs)?;
+    let fits = |extents: &[usize]| {
+        let volume = extents.iter().try_fold(1usize, |v, &n| v.checked_mul(n));
+        volume.is_some_and(|v| (1..=MAX_VOLUME).contains(&v))
+    };
+    if shape.extents().contains(&0) {
+        let found = format!("every extent must be at least 1, found {shape}");
+        return Err(Reason::Attribute(found));
+    }
+    // Volumes are checked before anything multiplies them.
+    if !fits(&shape.extents()) {
+        return Err(Reason::TooLarge);
+    }
+    let weights_fit = op.slots(inputs).iter().all(|slot| fits(&slot.shape));
+    if weights_fit { Ok(shape) } else { Err(Reason::TooLarge) }
+}
+
+/// A node as a file describes it; see [`Graph::assemble`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// As in [`Node`].
+    pub name: String,
+    /// What is done.
+    pub op: Op,
+    /// Positions in the list of parts.
+    pub inputs: Vec<usize>,
+}
+
 impl Graph {
+    /// A network from a list of its nodes, as a reader of files has it. The first is the input, and
+    /// the only one; `outputs` are names and positions, `logits` or what the file calls it first.
+    ///
+    /// # Errors
+    /// The first mistake, with the name of the node, as [`Graph::build`] finds it; an input of a node
+    /// that comes no earlier; an output that is none of the nodes.
+    pub fn assemble(parts: Vec<Part>, outputs: &[(String, usize)]) -> Result<Graph, GraphError> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for (i, Part { name, op, inputs }) in parts.into_iter().enumerate() {
+            let fed = matches!(op, Op::Input(_));
+            let shapes: Option<Vec<Shape>> =
+                inputs.iter().map(|&input| nodes.get(input).map(|node| node.shape)).collect();
+            let shape = match shapes {
+                Some(shapes) if fed == (i == 0) => settled(&op, &shapes),
+                Some(_) => Err(Reason::Input),
+                None => Err(Reason::Foreign),
+            };
+            let inputs = inputs.into_iter().map(|input| NodeId(input as u32)).collect();
+            match shape {
+                Ok(shape) => nodes.push(Node { name, op, inputs, shape }),
+                Err(reason) => return Err(GraphError { node: name, reason }),
+            }
+        }
+        let missing = |name: &str| GraphError { node: name.to_owned(), reason: Reason::Foreign };
+        if nodes.is_empty() || outputs.is_empty() {
+            return Err(missing("logits"));
+        }
+        let output = |(name, node): &(String, usize)| match *node < nodes.len() {
+            true => Ok(Output { name: name.clone(), node: NodeId(*node as u32) }),
+            false => Err(missing(name)),
+        };
+        let outputs = outputs.iter().map(output).collect::<Result<_, _>>()?;
+        Graph::check(nodes, outputs)
+    }
+
     /// A graph of nodes whose shapes are known, if it keeps the invariants.
     pub(crate) fn check(nodes: Vec<Node>, outputs: Vec<Output>) -> Result<Graph, GraphError> {
         let mut names = HashMap::new();
@@ -184,5 +250,57 @@ impl Graph {
             Role::Weight | Role::Bias | Role::Scale | Role::Shift => false,
         });
         fixed.map(|slot| slot.shape.iter().product::<usize>() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Linear;
+
+    fn part(name: &str, op: Op, inputs: &[usize]) -> Part {
+        Part { name: name.to_owned(), op, inputs: inputs.to_vec() }
+    }
+
+    #[test]
+    fn what_is_assembled_is_what_is_built() {
+        let built = Graph::build(Shape::map(2, 3, 3), |x| x.flatten().at("fc").linear(4));
+        let fc = Op::Linear(Linear { out: 4, bias: true });
+        let parts = vec![
+            part("input", Op::Input(Shape::map(2, 3, 3)), &[]),
+            part("flatten", Op::Flatten, &[0]),
+            part("fc", fc, &[1]),
+        ];
+        let logits = [(String::from("logits"), 2)];
+        assert_eq!(Graph::assemble(parts, &logits), built);
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_by_its_node() {
+        let input = || part("input", Op::Input(Shape::map(2, 3, 3)), &[]);
+        let linear = Op::Linear(Linear { out: 4, bias: true });
+        let later = "an input belongs to another network, or to no earlier node";
+        let first = "the input is the first node of a network, and the only one";
+        let cases = [
+            (vec![], 0, format!("logits: {later}")),
+            (vec![input()], 1, format!("logits: {later}")),
+            (vec![input(), part("r", Op::Relu, &[1])], 1, format!("r: {later}")),
+            (vec![input(), part("r", Op::Relu, &[usize::MAX])], 1, format!("r: {later}")),
+            (vec![part("r", Op::Relu, &[])], 0, format!("r: {first}")),
+            (vec![input(), input()], 0, format!("input: {first}")),
+            (vec![input(), part("r", Op::Relu, &[])], 1, "r: found 0 inputs, expected one".into()),
+            (
+                vec![input(), part("fc", linear, &[0])],
+                1,
+                "fc: found an input of shape 2×3×3, expected a row (flatten first)".into(),
+            ),
+            (vec![input(), part("input", Op::Relu, &[0])], 1, "input: the name is taken".into()),
+        ];
+        for (parts, output, expected) in cases {
+            let outputs = [(String::from("logits"), output)];
+            let error = Graph::assemble(parts, &outputs).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+        assert!(Graph::assemble(vec![input()], &[]).is_err());
     }
 }

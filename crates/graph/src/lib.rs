@@ -35,7 +35,7 @@ mod source;
 pub use build::{Value, add, add_scaled, concat};
 pub use cost::Cost;
 pub use error::{GraphError, Reason};
-pub use graph::{Graph, Node, NodeId, Output};
+pub use graph::{Graph, MAX_VOLUME, Node, NodeId, Output, Part};
 pub use init::Init;
 pub use input_spec::{ChannelOrder, Filter, InputSpec, Resize};
 pub use naming::Naming;
