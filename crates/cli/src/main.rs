@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod code;
 mod diff;
 mod failure;
 mod list;
@@ -40,6 +41,7 @@ enum Verb {
     List(list::List),
     Show(show::Show),
     Diff(diff::Diff),
+    Code(code::Code),
     Predict(predict::Predict),
     Run(run::Run),
     Train(Box<train::Train>),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::List(verb) => verb.run(),
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
+        Verb::Code(verb) => verb.run(),
         Verb::Predict(verb) => verb.run(cli.quiet),
         Verb::Run(verb) => verb.run(),
         Verb::Train(verb) => verb.run(cli.quiet),

@@ -23,6 +23,11 @@ impl Naming {
         Naming { rules, sequences: &[] }
     }
 
+    /// Whether a rule's pattern fits the name of a node.
+    pub fn fits(pattern: &str, node: &str) -> bool {
+        matches(pattern, node).is_some()
+    }
+
     /// The key of each node, in order; behind it come `.weight`, `.bias`, ….
     pub fn keys(&self, graph: &Graph) -> Vec<String> {
         let mut sequence: Option<(&str, usize)> = None;

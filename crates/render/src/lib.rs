@@ -20,6 +20,7 @@
 
 mod align;
 mod attribute;
+mod code;
 mod cs231n;
 mod diff;
 mod fold;
@@ -33,6 +34,7 @@ mod phrase;
 mod table;
 
 pub use attribute::Attribute;
+pub use code::{Framework, code};
 pub use diff::{Change, Diff, LayerDiff, OneSided, Total, diff};
 pub use heading::{Heading, Paper};
 pub use number::thousands;

@@ -164,6 +164,29 @@ impl Op {
         }
     }
 
+    /// Whether there are tensors of its own, learned or fixed.
+    pub fn has_parameters(&self) -> bool {
+        match self {
+            Op::Conv2d(_) | Op::Linear(_) | Op::Subsample(_) | Op::BatchNorm(_) | Op::Rbf(_) => {
+                true
+            }
+            Op::Input(_)
+            | Op::Pool(_)
+            | Op::AdaptiveAvgPool(_)
+            | Op::Lrn(_)
+            | Op::Relu
+            | Op::Tanh(_)
+            | Op::Sigmoid
+            | Op::Softmax
+            | Op::Dropout(_)
+            | Op::Add
+            | Op::AddScaled(_)
+            | Op::Concat
+            | Op::Flatten
+            | Op::Shortcut(_) => false,
+        }
+    }
+
     /// The shape of the result.
     ///
     /// # Errors

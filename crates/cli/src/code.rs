@@ -1,0 +1,52 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use striate::formats::write_atomically;
+use striate::render::{Framework, code};
+
+use crate::args::{Build, entry};
+use crate::failure::Failure;
+use crate::output::print;
+use crate::show::heading;
+
+/// Source code that builds the same network
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  striate code resnet50 --to pytorch
+  striate code vgg16 --to pytorch --classes 10 -o vgg16.py")]
+pub(crate) struct Code {
+    /// A network
+    model: String,
+    /// What it is written for
+    #[arg(long, value_enum, value_name = "FRAMEWORK")]
+    to: To,
+    /// Where it goes; standard output without
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    build: Build,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum To {
+    /// A module of torch.nn
+    Pytorch,
+    /// A keras.Model
+    Keras,
+}
+
+impl Code {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let entry = entry(&self.model)?;
+        let graph = self.build.graph(entry)?;
+        let framework = match self.to {
+            To::Pytorch => Framework::PyTorch,
+            To::Keras => Framework::Keras,
+        };
+        let text = code(&graph, &heading(entry, &[]), &entry.naming, framework);
+        match &self.output {
+            Some(path) => Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?),
+            None => print(&text),
+        }
+    }
+}

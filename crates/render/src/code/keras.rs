@@ -1,0 +1,682 @@
+//! Keras models, in the functional style: a function for each form of part.
+
+use striate_graph::op::{Lrn, Pool, PoolKind, Tanh};
+use striate_graph::{Node, Op, Shape};
+
+use super::class::{Class, Expr, Role};
+use super::flow::{Statement, flow};
+use super::outline::{Body, Outline, Step, What};
+use super::python::{Py, Python, identifier, quoted};
+use super::words::{arguments, column, literal, own, shares, spoken, usual};
+use super::{Source, codes, docstring, real};
+
+/// The program, imports included.
+pub(crate) fn program(source: &Source<'_>) -> String {
+    let writer = Writer { outline: Outline::of(source.graph, false), source };
+    let mut functions = Python::default();
+    for class in &writer.outline.classes {
+        writer.function(&mut functions, class);
+    }
+    writer.build(&mut functions);
+    let functions = functions.finish();
+
+    let mut python = Python::default();
+    python.lines(&source.docstring("Keras"));
+    python.line("");
+    let names = source.names(&writer.outline.keys);
+    python.lines(if names.is_some() {
+        "import json\nimport re\nimport struct"
+    } else {
+        "import json\nimport struct"
+    });
+    python.line("");
+    python.line("import numpy as np");
+    let helpers: Vec<&str> =
+        HELPERS.iter().filter(|(name, _)| calls(&functions, name)).map(|(_, text)| *text).collect();
+    let ops = functions.contains("ops.") || helpers.iter().any(|text| text.contains("ops."));
+    python.line(if ops {
+        "from keras import Input, Model, layers, ops"
+    } else {
+        "from keras import Input, Model, layers"
+    });
+    if let Some(names) = &names {
+        python.line("");
+        python.line("# What weight files call the layers, and what they are called here.");
+        python.put("NAMES = ", names, "");
+    }
+    if let Some(codes) = source.graph.nodes().iter().find_map(codes) {
+        python.line("");
+        python.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
+        python.put("CODES = ", &codes, "");
+    }
+    if helpers.iter().any(|text| text.contains("pair(") || text.contains("edges(")) {
+        python.lines(EDGES);
+    }
+    helpers.iter().for_each(|text| python.lines(text));
+    let mut text = python.finish() + &functions;
+    text.push_str(if names.is_some() { super::RENAMED } else { "" });
+    text.push_str(LOAD);
+    text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
+}
+
+struct Writer<'a> {
+    outline: Outline<'a>,
+    source: &'a Source<'a>,
+}
+
+/// Where a body stands: in the function of a class, or in `build`.
+type Place<'c, 'g> = Option<&'c Class<'g>>;
+
+impl<'a> Writer<'a> {
+    fn function(&self, python: &mut Python, class: &Class<'a>) {
+        let mut parameters = vec![Py::text("x"), Py::text("name")];
+        parameters.extend(class.arguments.iter().map(|argument| {
+            Py::text(match argument.role.default() {
+                Some(usual) => format!("{}={}", argument.name, literal(usual)),
+                None => argument.name.clone(),
+            })
+        }));
+        python.lines("\n\n");
+        python.put(&format!("def {}", snake(&class.name)), &Py::call("", parameters), ":");
+        python.block(|python| {
+            python.line(docstring(&class.about));
+            self.body(python, &class.body, Some(class));
+        });
+    }
+
+    fn build(&self, python: &mut Python) {
+        let graph = self.source.graph;
+        let (classes, shape) = (graph.classes(), graph.input());
+        let shape = match shape {
+            Shape::Map { c, h, w } => format!("({h}, {w}, {c})"),
+            Shape::Flat(n) => format!("({n},)"),
+        };
+        let parameters = match self.outline.classifier {
+            Some(_) => format!("classes={classes}"),
+            None => String::new(),
+        };
+        python.lines("\n\n");
+        python.line(format!("def build({parameters}):"));
+        python.block(|python| {
+            python.line(docstring(&self.source.about()));
+            python.line(format!("x = inputs = Input({shape})"));
+            self.body(python, &self.outline.body, None);
+        });
+    }
+
+    fn exprs(&self, body: &Body<'a>, place: Place<'_, 'a>, at: usize) -> Vec<Expr> {
+        place.map_or_else(|| own(&body.steps[at]), |class| class.exprs[at].clone())
+    }
+
+    fn body(&self, python: &mut Python, body: &Body<'a>, place: Place<'_, 'a>) {
+        let (statements, outputs) = flow(body, true);
+        let mut rest = &statements[..];
+        while let Some(statement) = rest.first() {
+            let run = self.run(body, place, rest);
+            if run > 1 {
+                self.table(python, body, &rest[..run]);
+            } else if self.statement(python, body, place, statement, rest.len() == 1) {
+                return;
+            }
+            rest = &rest[run..];
+        }
+        let outputs = match &outputs[..] {
+            [output] => output.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        match place {
+            Some(_) => python.line(format!("return {outputs}")),
+            None => {
+                let name = quoted(&identifier(self.source.heading.name));
+                python.line(format!("return Model(inputs, {outputs}, name={name})"));
+            }
+        }
+    }
+
+    /// How many parts of a class follow each other from the first statement on.
+    fn run(&self, body: &Body<'a>, place: Place<'_, 'a>, statements: &[Statement]) -> usize {
+        let part = |statement: &Statement| match (
+            &body.steps[statement.steps[0]].what,
+            &statement.steps[..],
+        ) {
+            (What::Part(class), [_]) => Some(*class),
+            _ => None,
+        };
+        let first = &statements[0];
+        let Some(class) = part(first).filter(|_| place.is_none()) else { return 1 };
+        let said = |s: &Statement| keywords(&self.arguments(body, class, s));
+        let goes_on = |s: &&Statement| {
+            part(s) == Some(class)
+                && s.target == first.target
+                && s.operands == [s.target.clone()]
+                && said(s) == said(first)
+        };
+        statements.iter().take_while(goes_on).count().max(1)
+    }
+
+    fn arguments(&self, body: &Body<'a>, class: usize, statement: &Statement) -> Vec<Py> {
+        arguments(&self.outline.classes[class], &own(&body.steps[statement.steps[0]]))
+    }
+
+    /// Parts one after the other: what differs is a table.
+    fn table(&self, python: &mut Python, body: &Body<'a>, run: &[Statement]) {
+        let What::Part(class) = body.steps[run[0].steps[0]].what else { return };
+        let names = run.iter().map(|s| quoted(&body.steps[s.steps[0]].local)).collect();
+        let all = run.iter().map(|s| self.arguments(body, class, s)).collect();
+        let class = &self.outline.classes[class];
+        let words: Vec<&str> = class.arguments.iter().map(|a| a.name.as_str()).collect();
+        let table = super::words::table(names, all, &words);
+        python.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
+        let target = &run[0].target;
+        let mut items = vec![Py::text(target), Py::text("name")];
+        items.extend(table.arguments);
+        let call = Py::call(snake(&class.name), items);
+        python.block(|python| python.put(&format!("{target} = "), &call, ""));
+    }
+
+    /// The `last` statement of a part is what it returns; whether it was.
+    fn statement(
+        &self,
+        python: &mut Python,
+        body: &Body<'a>,
+        place: Place<'_, 'a>,
+        statement: &Statement,
+        last: bool,
+    ) -> bool {
+        let (target, first) = (&statement.target, &body.steps[statement.steps[0]]);
+        let exprs = self.exprs(body, place, statement.steps[0]);
+        let inside = place.is_some();
+        if let (What::Optional(chain), Some(instead)) = (&first.what, &statement.instead) {
+            python.line(format!("if {}:", spoken(&exprs[0], "")));
+            python.block(|python| {
+                let mut x = statement.operands[0].clone();
+                for (step, own) in chain.iter().zip(shares(chain, &exprs[1..])) {
+                    let value =
+                        self.applied(step, own, &[Py::text(&x)], &name(inside, &step.local));
+                    python.put(&format!("{target} = "), &value, "");
+                    x.clone_from(target);
+                }
+            });
+            python.line("else:");
+            python.block(|python| python.line(format!("{target} = {instead}")));
+            return false;
+        }
+        if let What::Sequence(steps) = &first.what {
+            self.sequence(python, steps, &exprs, statement, &first.local, inside);
+            return false;
+        }
+        let mut operands: Vec<Py> = statement.operands.iter().map(Py::text).collect();
+        let mut nested = operands.clone();
+        let mut apart = Vec::new();
+        for &at in &statement.steps {
+            let (step, exprs) = (&body.steps[at], self.exprs(body, place, at));
+            let name = name(inside, &step.local);
+            for value in self.values(step, &exprs, &operands, &name) {
+                nested = vec![within(&value, &operands, &nested)];
+                apart.push(value);
+                operands = vec![Py::text(target)];
+            }
+        }
+        // In one line if it is short enough, else a line each.
+        let assigned = format!("{target} = ");
+        let returned = if last && inside { "return " } else { &assigned };
+        if python.fits(returned, &nested[0]) {
+            apart = nested;
+        }
+        let end = apart.len() - 1;
+        apart[..end].iter().for_each(|value| python.put(&assigned, value, ""));
+        python.put(returned, &apart[end], "");
+        last && inside
+    }
+
+    /// Layers and parts called by their numbers; equal ones in a row are a loop.
+    fn sequence(
+        &self,
+        python: &mut Python,
+        steps: &[Step<'a>],
+        exprs: &[Expr],
+        statement: &Statement,
+        local: &str,
+        inside: bool,
+    ) {
+        let target = &statement.target;
+        let mut x = statement.operands[0].clone();
+        let shares: Vec<&[Expr]> = shares(steps, exprs).collect();
+        let mut at = 0;
+        while at < steps.len() {
+            let (step, own) = (&steps[at], shares[at]);
+            let call = |x: &str, name: &Py| self.applied(step, own, &[Py::text(x)], name);
+            let same = |i: &usize| match (&step.what, &steps[*i].what) {
+                (What::Part(a), What::Part(b)) => a == b && own == shares[*i],
+                _ => false,
+            };
+            let run = (at..steps.len()).take_while(same).count();
+            if run > 2 && x == *target {
+                python.line(format!("for i in range({at}, {}):", at + run));
+                let prefix = if inside { "{name}." } else { "" };
+                let name = Py::Text(format!("f\"{prefix}{local}.{{i}}\""));
+                python.block(|python| python.put(&format!("{target} = "), &call(&x, &name), ""));
+                at += run;
+            } else {
+                let name = name(inside, &format!("{local}.{at}"));
+                python.put(&format!("{target} = "), &call(&x, &name), "");
+                at += 1;
+            }
+            x.clone_from(target);
+        }
+    }
+
+    /// A step applied to what it reads: one expression, or a second one of the first.
+    fn values(&self, step: &Step<'a>, exprs: &[Expr], x: &[Py], name: &Py) -> Vec<Py> {
+        let What::ConvNorm(conv, norm) = &step.what else {
+            return vec![self.applied(step, exprs, x, name)];
+        };
+        let own = Step { what: What::Op(conv), ..step.clone() };
+        let first = self.applied(&own, exprs, x, name);
+        let called = Py::Text(format!("{}.bn\"", name.flat().trim_end_matches('"')));
+        let again = Step { what: What::Op(norm), columns: Vec::new(), ..step.clone() };
+        vec![first, self.applied(&again, &[], x, &called)]
+    }
+
+    fn applied(&self, step: &Step<'a>, exprs: &[Expr], x: &[Py], name: &Py) -> Py {
+        let first = x[0].clone();
+        let say = |role| column(step, exprs, role).map_or(String::new(), |expr| spoken(expr, ""));
+        let node = match &step.what {
+            What::Op(node) | What::ConvNorm(node, _) => node,
+            What::Part(class) => {
+                let class = &self.outline.classes[*class];
+                let mut items = vec![first, name.clone()];
+                items.extend(arguments(class, exprs));
+                return Py::call(snake(&class.name), items);
+            }
+            What::Sequence(_) | What::Optional(_) => unreachable!("written step by step"),
+        };
+        let with = |function: &str, more: &[String]| {
+            let items = std::iter::once(first.clone()).chain(more.iter().map(Py::text));
+            Py::call(function, items.collect())
+        };
+        let layer = |made: &str, x: Py| Py::Call(format!("{made}("), vec![x], String::from(")"));
+        match &node.op {
+            Op::Conv2d(conv) => {
+                let mut items = vec![
+                    first,
+                    Py::text(self.outputs(node, &say)),
+                    Py::text(say(Role::Kernel)),
+                    name.clone(),
+                ];
+                for role in [Role::Stride, Role::Padding, Role::Dilation, Role::Groups] {
+                    let expr = column(step, exprs, role).filter(|expr| !usual(expr, role));
+                    items.extend(
+                        expr.map(|e| Py::text(format!("{}={}", role.word(), spoken(e, "")))),
+                    );
+                }
+                if !conv.bias {
+                    items.push(Py::text("bias=False"));
+                }
+                Py::call("conv", items)
+            }
+            Op::Linear(linear) => {
+                let mut items = vec![self.outputs(node, &say)];
+                if !linear.bias {
+                    items.push(String::from("use_bias=False"));
+                }
+                items.push(format!("name={}", name.flat()));
+                layer(&format!("layers.Dense({})", items.join(", ")), first)
+            }
+            Op::BatchNorm(norm) => {
+                let mut items = vec![first, name.clone()];
+                if norm.eps != 1e-5 {
+                    items.push(Py::text(format!("epsilon={}", real(norm.eps))));
+                }
+                if norm.momentum != 0.1 {
+                    // The share of the old statistics, here.
+                    items.push(Py::text(format!("momentum={}", real(1.0 - norm.momentum))));
+                }
+                Py::call("batch_norm", items)
+            }
+            Op::Subsample(op) => {
+                let [kernel, stride] = [op.kernel, op.stride].map(|size| literal(size.into()));
+                let made = format!("Subsample({kernel}, {stride}, name={})", name.flat());
+                layer(&made, first)
+            }
+            Op::Rbf(_) => {
+                let codes = match self.outline.classifier == Some(node.name.as_str()) {
+                    true => "CODES[:classes]",
+                    false => "CODES",
+                };
+                layer(&format!("Rbf({codes}, name={})", name.flat()), first)
+            }
+            Op::Pool(pool) => pooled(pool, step, exprs, first),
+            Op::AdaptiveAvgPool(pool) => match pool.out.area() {
+                1 => layer("layers.GlobalAveragePooling2D(keepdims=True)", first),
+                _ => with("adaptive_avg_pool", &[format!("({}, {})", pool.out.h, pool.out.w)]),
+            },
+            Op::Lrn(lrn) => with("lrn", &lrn_options(lrn)),
+            Op::Relu => layer("layers.ReLU()", first),
+            &Op::Tanh(Tanh { a, s }) => {
+                let inner = match s == 1.0 {
+                    true => Py::call("ops.tanh", vec![first]),
+                    false => {
+                        Py::call("ops.tanh", vec![Py::after(format!("{} * ", real(s)), first)])
+                    }
+                };
+                if a == 1.0 { inner } else { Py::after(format!("{} * ", real(a)), inner) }
+            }
+            Op::Sigmoid => with("ops.sigmoid", &[]),
+            Op::Softmax => layer("layers.Softmax()", first),
+            Op::Dropout(dropout) => layer(&format!("layers.Dropout({})", real(dropout.p)), first),
+            Op::Add => layer("layers.Add()", Py::Row("[", x.to_vec(), "]")),
+            Op::AddScaled(add) => {
+                Py::text(format!("{} + {} * {}", x[0].flat(), real(add.scale), x[1].flat()))
+            }
+            Op::Concat => layer("layers.Concatenate()", Py::Row("[", x.to_vec(), "]")),
+            Op::Flatten => {
+                let from = self.source.graph.node(node.inputs[0]).shape;
+                let [_, h, w] = from.chw();
+                // Weights read the channels first.
+                let x = if h * w > 1 { layer("layers.Permute((3, 1, 2))", first) } else { first };
+                layer("layers.Flatten()", x)
+            }
+            Op::Shortcut(_) => with("shrink", &[say(Role::Stride), say(Role::Outputs)]),
+            Op::Input(_) => unreachable!("what is fed is no step"),
+        }
+    }
+
+    fn outputs(&self, node: &Node, say: &dyn Fn(Role) -> String) -> String {
+        match self.outline.classifier == Some(node.name.as_str()) {
+            true => String::from("classes"),
+            false => say(Role::Outputs),
+        }
+    }
+}
+
+/// What a layer is called: in the function of a class behind the part's own name.
+fn name(inside: bool, local: &str) -> Py {
+    let plain = local.replace(['{', '}'], "_");
+    match inside {
+        true => Py::Text(format!("f\"{{name}}.{}", &quoted(&plain)[1..])),
+        false => Py::text(quoted(local)),
+    }
+}
+
+/// `value`, its operand replaced by the expression that makes it.
+fn within(value: &Py, operands: &[Py], nested: &[Py]) -> Py {
+    if operands == nested {
+        return value.clone();
+    }
+    match value {
+        Py::Text(_) if *value == operands[0] => nested[0].clone(),
+        Py::Call(open, items, close) => {
+            let items = items.iter().map(|item| within(item, operands, nested)).collect();
+            Py::Call(open.clone(), items, close.clone())
+        }
+        Py::After(before, py) => Py::after(before, within(py, operands, nested)),
+        Py::Text(_) | Py::Row(..) => value.clone(),
+    }
+}
+
+/// `InceptionA` as the name of a function.
+fn snake(class: &str) -> String {
+    let mut name = String::new();
+    for (i, c) in class.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    identifier(&name)
+}
+
+/// Which arguments are said, by word or by place.
+fn keywords(items: &[Py]) -> Vec<Option<String>> {
+    let word = |item: &Py| match item {
+        Py::Text(text) => text.split_once('=').map(|(word, _)| word.to_owned()),
+        Py::Call(..) | Py::Row(..) | Py::After(..) => None,
+    };
+    items.iter().map(word).collect()
+}
+
+fn pooled(pool: &Pool, step: &Step<'_>, exprs: &[Expr], x: Py) -> Py {
+    let say = |role| column(step, exprs, role).map_or(String::new(), |expr| spoken(expr, ""));
+    let (kernel, stride) = (say(Role::Kernel), say(Role::Stride));
+    let padding = column(step, exprs, Role::Padding).filter(|expr| !usual(expr, Role::Padding));
+    if padding.is_none() && !pool.ceil {
+        let made = match pool.kind {
+            PoolKind::Max => format!("layers.MaxPooling2D({kernel}, {stride})("),
+            PoolKind::Avg { .. } => format!("layers.AveragePooling2D({kernel}, {stride})("),
+        };
+        return Py::Call(made, vec![x], String::from(")"));
+    }
+    let mut items = vec![x, Py::text(kernel), Py::text(stride)];
+    items.extend(padding.map(|expr| Py::text(format!("padding={}", spoken(expr, "")))));
+    if pool.ceil {
+        items.push(Py::text("ceil=True"));
+    }
+    match pool.kind {
+        PoolKind::Max => Py::call("max_pool", items),
+        PoolKind::Avg { count_include_pad } => {
+            if !count_include_pad {
+                items.push(Py::text("count_padding=False"));
+            }
+            Py::call("avg_pool", items)
+        }
+    }
+}
+
+fn lrn_options(lrn: &Lrn) -> Vec<String> {
+    vec![lrn.size.to_string(), real(lrn.factor()), real(lrn.beta), real(lrn.k)]
+}
+
+/// Functions that the code needs if it calls them.
+const HELPERS: [(&str, &str); 9] = [
+    ("conv", CONV),
+    ("batch_norm", BATCH_NORM),
+    ("max_pool", MAX_POOL),
+    ("avg_pool", AVG_POOL),
+    ("adaptive_avg_pool", ADAPTIVE_AVG_POOL),
+    ("lrn", LRN),
+    ("shrink", SHRINK),
+    ("Subsample", SUBSAMPLE),
+    ("Rbf", RBF),
+];
+
+/// Whether a function of that name is called.
+fn calls(text: &str, name: &str) -> bool {
+    let call = format!("{name}(");
+    text.match_indices(&call).any(|(at, _)| {
+        !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+    })
+}
+
+const CONV: &str = r#"
+
+def conv(
+    x, outputs, kernel, name, stride=1, padding=0, dilation=1, groups=1, bias=True
+):
+    """Convolution, with zeros on all sides of the map."""
+    if padding:
+        x = layers.ZeroPadding2D(padding)(x)
+    layer = layers.Conv2D(
+        outputs,
+        kernel,
+        strides=stride,
+        dilation_rate=dilation,
+        groups=groups,
+        use_bias=bias,
+        name=name,
+    )
+    return layer(x)
+"#;
+
+const BATCH_NORM: &str = r#"
+
+def batch_norm(x, name, epsilon=1e-5, momentum=0.9):
+    """Batch normalisation."""
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
+"#;
+
+const EDGES: &str = r#"
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def edges(x, kernel, stride, padding=0, ceil=False):
+    """What a pooling adds before and behind each axis; with `ceil` for a last window."""
+    added = [(0, 0)]
+    axes = zip(x.shape[1:3], pair(kernel), pair(stride), pair(padding))
+    for size, window, step, sides in axes:
+        before, after = pair(sides)
+        if ceil:
+            last = -(-(size + before + after - window) // step) * step
+            if last >= size + before:
+                last -= step
+            after = max(after, last + window - size - before)
+        added.append((before, after))
+    return added + [(0, 0)]
+"#;
+
+const MAX_POOL: &str = r#"
+
+def max_pool(x, kernel, stride, padding=0, ceil=False):
+    """The largest value of each window; padding never is."""
+    around = edges(x, kernel, stride, padding, ceil)
+    x = ops.pad(x, around, constant_values=float("-inf"))
+    return layers.MaxPooling2D(kernel, stride)(x)
+"#;
+
+const AVG_POOL: &str = r#"
+
+def avg_pool(x, kernel, stride, padding=0, ceil=False, count_padding=True):
+    """The mean of each window over the map, and over its padding if that counts."""
+    around = edges(x, kernel, stride, padding, ceil)
+    counted = edges(x, kernel, stride, padding if count_padding else 0)
+    mask = np.ones((1, *x.shape[1:3], 1), "float32")
+    mask = np.pad(mask, counted, constant_values=1)
+    mask = np.pad(mask, np.maximum(np.subtract(around, counted), 0))
+    share = ops.average_pool(mask, kernel, stride)
+    return ops.average_pool(ops.pad(x, around), kernel, stride) / share
+"#;
+
+const ADAPTIVE_AVG_POOL: &str = r#"
+
+def adaptive_avg_pool(x, size):
+    """Means of as many windows along each axis as `size` says."""
+    for axis, count in zip((1, 2), size):
+        length = x.shape[axis]
+        bounds = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+        windows = [ops.take(x, range(*bound), axis=axis) for bound in bounds]
+        means = [ops.mean(window, axis=axis, keepdims=True) for window in windows]
+        x = ops.concatenate(means, axis=axis)
+    return x
+"#;
+
+const LRN: &str = r#"
+
+def lrn(x, size, alpha, beta, k):
+    """Local response normalisation over `size` neighbouring maps."""
+    channels = x.shape[-1]
+    around = [(0, 0), (0, 0), (0, 0), (size // 2, (size - 1) // 2)]
+    squares = ops.pad(ops.square(x), around)
+    total = sum(squares[..., i : i + channels] for i in range(size))
+    return x / ops.power(k + alpha * total, beta)
+"#;
+
+const SHRINK: &str = r#"
+
+def shrink(x, stride, outputs):
+    """Every `stride`-th pixel, and zero maps behind the others."""
+    x = x[:, ::stride, ::stride, :]
+    return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, outputs - x.shape[-1])])
+"#;
+
+const SUBSAMPLE: &str = r#"
+
+class Subsample(layers.Layer):
+    """The sum of each window, times a coefficient, plus a bias: a pair a map."""
+
+    def __init__(self, kernel, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel = kernel
+        self.stride = stride
+
+    def build(self, shape):
+        maps = shape[-1:]
+        self.weight = self.add_weight(shape=maps, initializer="ones", name="weight")
+        self.bias = self.add_weight(shape=maps, initializer="zeros", name="bias")
+
+    def call(self, x):
+        height, width = pair(self.kernel)
+        means = ops.average_pool(x, self.kernel, self.stride)
+        return means * (height * width) * self.weight + self.bias
+"#;
+
+const RBF: &str = r##"
+
+class Rbf(layers.Layer):
+    """Squared distances to the codes of the classes: the smallest wins."""
+
+    def __init__(self, codes, **kwargs):
+        super().__init__(**kwargs)
+        values = [[1.0 if value == "#" else -1.0 for value in code] for code in codes]
+        self.codes = np.array(values, "float32")
+
+    def build(self, shape):
+        self.weight = self.add_weight(
+            shape=self.codes.shape,
+            initializer=lambda shape, dtype: ops.cast(self.codes, dtype),
+            trainable=False,
+            name="weight",
+        )
+
+    def call(self, x):
+        return ops.sum(ops.square(x[:, None] - self.weight), axis=2)
+"##;
+
+const LOAD: &str = r#"
+
+# What Keras calls the weights of its layers.
+LEAVES = {
+    "Conv2D": {"weight": "kernel"},
+    "Dense": {"weight": "kernel"},
+    "BatchNormalization": {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_variance",
+    },
+}
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+
+
+def load_weights(model, path):
+    """Fills the model from a safetensors file, by the names of its layers."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        values = file.read()
+    header.pop("__metadata__", None)
+    missing = {weight.path for weight in model.weights}
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        if tensor["dtype"] == "BF16":
+            # The upper half of a float.
+            upper = np.frombuffer(values[begin:end], "<u2").astype("<u4")
+            value = (upper << 16).view("<f4")
+        else:
+            value = np.frombuffer(values[begin:end], DTYPES[tensor["dtype"]])
+        value = value.reshape(tensor["shape"])
+        layer, leaf = @KEY@.rsplit(".", 1)
+        layer = model.get_layer(layer)
+        kind = type(layer).__name__
+        if kind == "Conv2D" and leaf == "weight":
+            value = value.transpose(2, 3, 1, 0)
+        if kind == "Dense" and leaf == "weight":
+            value = value.transpose()
+        weight = getattr(layer, LEAVES.get(kind, {}).get(leaf, leaf))
+        weight.assign(value)
+        missing.discard(weight.path)
+    if missing:
+        raise ValueError(f"{path} has no values for {sorted(missing)}")
+    return model
+"#;

@@ -1,0 +1,117 @@
+//! The code of a network, as a person would have written it.
+
+mod common;
+
+use common::{bottlenecks, heading, lenet5, lenet5_1998, snapshot, tower, vgg16};
+use striate_graph::{Graph, Naming, Shape, add, concat};
+use striate_render::{Framework, Heading, code};
+
+const BOTH: [(Framework, &str); 2] = [(Framework::PyTorch, "pytorch"), (Framework::Keras, "keras")];
+
+#[test]
+fn networks() {
+    let networks: [(&str, Graph); 5] = [
+        ("lenet5", lenet5()),
+        ("lenet5_1998", lenet5_1998()),
+        ("vgg16", vgg16()),
+        ("bottlenecks", bottlenecks([1, 2])),
+        ("tower", tower(true)),
+    ];
+    for (name, graph) in networks {
+        for (framework, word) in BOTH {
+            let text = code(&graph, &heading(name, ""), &Naming::NODES, framework);
+            snapshot(&format!("code_{name}_{word}"), &text);
+        }
+    }
+}
+
+/// The lines between two, without the first.
+fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
+    let start = text.find(from).unwrap_or_else(|| panic!("{from} in\n{text}"));
+    let end = text[start..].find(to).map_or(text.len(), |end| start + end);
+    &text[start..end]
+}
+
+#[test]
+fn names_that_are_none_in_python_keep_apart() {
+    let graph = Graph::build(Shape::map(1, 8, 8), |x| {
+        let x = x.at("a/b").conv(3, 2).at("a_b").conv(3, 2).at("forward").conv(3, 2);
+        let x = x.at("lambda").conv(3, 2).at("1x1").conv(1, 2).at("b").conv(1, 2);
+        x.at("b.c").conv(1, 3).flatten().at("fc").linear(4)
+    })
+    .unwrap();
+    let [pytorch, keras] =
+        BOTH.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
+    let names = between(&pytorch, "NAMES", "class");
+    for row in [
+        r#"(r"^a/b\.", "a_b.")"#,
+        r#"(r"^a_b\.", "a_b_.")"#,
+        r#"(r"^forward\.", "forward_.")"#,
+        r#"(r"^b\.c\.", "b_c.")"#,
+    ] {
+        assert!(names.contains(row), "{row} in\n{names}");
+    }
+    assert!(!names.contains("lambda"), "{names}");
+    assert!(pytorch.contains(r#"("1x1", 2)"#), "{pytorch}");
+    assert!(pytorch.contains("class Network(nn.Module):"), "{pytorch}");
+    assert!(keras.contains(r#"x = conv(x, 2, 1, "1x1")"#), "{keras}");
+}
+
+#[test]
+fn parts_of_one_form_are_a_class_and_numbers_that_differ_its_arguments() {
+    let graph = Graph::build(Shape::map(3, 16, 16), |mut x| {
+        for (i, (narrow, stride)) in [(8, 1), (8, 2), (16, 1)].into_iter().enumerate() {
+            x = x.within(format!("block{i}"), |x| {
+                let y = x.at("narrow").conv(1, narrow).relu();
+                concat(&[
+                    y.at("left").conv(3, 2 * narrow).stride(stride),
+                    y.at("right").max_pool(3, stride).pad(1),
+                ])
+            });
+        }
+        x.flatten().at("fc").linear(10)
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::PyTorch);
+    assert_eq!(text.matches("class ").count(), 2, "{text}");
+    let class = between(&text, "class Block", "class Network");
+    for line in [
+        "def __init__(self, inputs, width, stride=1):",
+        "self.stride = stride",
+        "self.left = nn.Conv2d(width, 2 * width, 3, stride=stride, padding=1)",
+        "z = F.max_pool2d(x, 3, self.stride, padding=1)",
+    ] {
+        assert!(class.contains(line), "{line} in\n{class}");
+    }
+    let root = between(&text, "class Network", "def forward");
+    assert!(root.contains("self.block0 = Block(3, 8)"), "{root}");
+    assert!(root.contains("self.block1 = Block(24, 8, stride=2)"), "{root}");
+}
+
+#[test]
+fn a_part_without_one_input_and_one_output_is_no_class() {
+    let graph = Graph::build(Shape::map(4, 8, 8), |x| {
+        let y = x.at("two.a").conv(3, 4);
+        let z = x.at("two.b").conv(3, 4);
+        add(y.at("c").conv(3, 4), z.at("d").conv(3, 4)).flatten().at("fc").linear(2)
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::PyTorch);
+    assert_eq!(text.matches("class ").count(), 1, "{text}");
+    assert!(text.contains("self.two = nn.ModuleDict("), "{text}");
+    assert!(text.contains("self.c(self.two[\"a\"](x))") || text.contains("self.two[\"a\"](x)"));
+    assert!(!text.contains("NAMES"), "{text}");
+}
+
+#[test]
+fn what_tells_no_classes_apart_takes_none() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| x.at("c").conv(3, 4).relu().max_pool(8, 8));
+    let text = code(&graph.unwrap(), &Heading::default(), &Naming::NODES, Framework::PyTorch);
+    // Four maps of one pixel are what four classes are.
+    assert!(text.contains("def build(classes=4):"), "{text}");
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| x.at("p").max_pool(2, 2)).unwrap();
+    for (framework, _) in BOTH {
+        let text = code(&graph, &Heading::default(), &Naming::NODES, framework);
+        assert!(text.contains("def build():"), "{text}");
+    }
+}
