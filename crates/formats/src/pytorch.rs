@@ -5,6 +5,9 @@
 //! is read by [`pickle`], which executes nothing.
 
 mod pickle;
+mod write;
+
+pub(crate) use write::write;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,6 +20,12 @@ use pickle::{Heap, Refused, Storage, Value, View};
 
 /// How such a file begins.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
+
+/// The entry with what a file of ours says besides, as JSON.
+const METADATA: &str = "striate.json";
+
+/// The most bytes of that.
+const MAX_METADATA: u64 = 1 << 20;
 
 /// The largest pickle: it describes tensors, some hundred bytes each.
 const MAX_PICKLE: u64 = 64 << 20;
@@ -60,7 +69,7 @@ pub(crate) fn listing(source: impl Read + Seek, place: String) -> Result<Listing
         })?);
     }
     tensors.sort_by(|a, b| (a.range.start, &a.name).cmp(&(b.range.start, &b.name)));
-    Ok(Listing { place, tensors, metadata: BTreeMap::new() })
+    Ok(Listing { place, tensors, metadata: archive.metadata })
 }
 
 /// The tensors of the state_dict. Of a name that is given twice the last counts, as in Python.
@@ -94,6 +103,8 @@ struct Archive {
     /// Byte at which the pickle begins.
     start: u64,
     storages: BTreeMap<String, Range<u64>>,
+    /// What a file of ours says besides.
+    metadata: BTreeMap<String, String>,
 }
 
 impl Archive {
@@ -165,11 +176,20 @@ impl Archive {
         }
         let pickle = contents(&format!("{root}data.pkl"), MAX_PICKLE)?;
         let (start, program) = pickle.unwrap_or_default();
+        let said = contents(&format!("{root}{METADATA}"), MAX_METADATA)?;
+        let metadata = said.map_or(Ok(BTreeMap::new()), |(start, json)| {
+            serde_json::from_slice(&json).map_err(|error| FormatError::Malformed {
+                place: place.to_owned(),
+                offset: start,
+                found: format!("`{METADATA}`: {error}"),
+                expected: String::from("texts by name, as JSON"),
+            })
+        })?;
         let data = format!("{root}data/");
         let storages = entries
             .into_iter()
             .filter_map(|(name, (_, range))| Some((name.strip_prefix(&data)?.to_owned(), range)));
-        Ok(Archive { program, start, storages: storages.collect() })
+        Ok(Archive { program, start, storages: storages.collect(), metadata })
     }
 
     /// A tensor of a storage; else what is wrong with it.

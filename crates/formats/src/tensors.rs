@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
 use std::path::Path;
 
 use striate_tensor::{Tensor, View};
@@ -37,6 +38,45 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, FormatError> {
 /// shape; [`FormatError::Io`] if the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(&str, View<'_>)]) -> Result<(), FormatError> {
     safetensors::write(path, tensors, &BTreeMap::new(), Dtype::F32)
+}
+
+/// That every tensor has as many values as its shape says, each of which the type can hold, and a
+/// name of its own.
+pub(crate) fn check(
+    path: &Path,
+    tensors: &[(&str, View<'_>)],
+    dtype: Dtype,
+) -> Result<(), FormatError> {
+    let unwritable =
+        |reason| Err(FormatError::Unwritable { place: path.display().to_string(), reason });
+    let mut names = HashSet::new();
+    for (name, View { shape, data }) in tensors {
+        let volume = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+        if volume != Some(data.len()) {
+            let found = data.len();
+            return unwritable(format!("`{name}` has shape {shape:?} but {found} values"));
+        }
+        if let Some(value) = data.iter().find(|value| !dtype.holds(**value)) {
+            return unwritable(format!(
+                "`{name}` holds {value}, which is too large for {dtype}: write F32"
+            ));
+        }
+        if !names.insert(*name) {
+            return unwritable(format!("two tensors are called `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes values one after the other.
+pub(crate) fn write_values(file: &mut dyn Write, values: &[f32], dtype: Dtype) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for values in values.chunks(1 << 14) {
+        bytes.clear();
+        dtype.encode(values, &mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use striate_graph::{Graph, InputSpec, Naming, Params};
 use striate_tensor::View;
 
-use crate::{Dtype, FormatError, Listing, StoredParams, TensorFile, matching, read, safetensors};
+use crate::{
+    Dtype, Format, FormatError, Listing, StoredParams, TensorFile, matching, pytorch, read,
+    safetensors,
+};
 
 /// The key of the metadata under which an [`InputSpec`] is stored, as JSON.
 pub const INPUT: &str = "striate.input";
@@ -59,8 +62,8 @@ pub fn load_bytes(
     TensorFile::parse(bytes.to_vec(), place)?.load(graph, naming, &[])
 }
 
-/// Writes the weights of a network to a safetensors file, called as the naming says, whole or not
-/// at all. The same weights, naming and metadata give the same bytes. [`INPUT`] in `metadata` is
+/// Writes the weights of a network to a file, called as the naming says, whole or not at all:
+/// PyTorch's format if its name ends in `.pth` or `.pt`, else safetensors. The same weights, naming and metadata give the same bytes. [`INPUT`] in `metadata` is
 /// replaced by `input`.
 ///
 /// # Errors
@@ -89,7 +92,10 @@ pub fn save(
     let keys = matching::keys(graph, params.layout(), naming);
     let views = params.iter().map(|(param, data)| View { shape: &param.slot.shape, data });
     let tensors: Vec<_> = keys.iter().map(String::as_str).zip(views).collect();
-    safetensors::write(path, &tensors, &metadata, dtype)
+    match Format::of(path) {
+        Format::PyTorch => pytorch::write(path, &tensors, &metadata, dtype),
+        Format::Safetensors => safetensors::write(path, &tensors, &metadata, dtype),
+    }
 }
 
 impl TensorFile {

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 
 use safetensors::tensor::TensorInfo;
 use striate_tensor::View;
 
 use super::{Header, LENGTH, MAX_HEADER, METADATA};
+use crate::tensors::{check, write_values};
 use crate::{Dtype, FormatError, write_atomically};
 
 /// Writes tensors in the order of their names, as the `safetensors` crate does, and metadata in
@@ -17,6 +17,7 @@ pub(crate) fn write(
     dtype: Dtype,
 ) -> Result<(), FormatError> {
     let unwritable = |reason| FormatError::Unwritable { place: path.display().to_string(), reason };
+    check(path, tensors, dtype)?;
     let mut sorted = tensors.to_vec();
     sorted.sort_by_key(|(name, _)| *name);
     let mut header = Header { metadata: metadata.clone(), tensors: BTreeMap::new() };
@@ -25,23 +26,11 @@ pub(crate) fn write(
         if *name == METADATA {
             return Err(unwritable(format!("a tensor cannot be called `{METADATA}`")));
         }
-        let volume = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
-        if volume != Some(data.len()) {
-            let found = data.len();
-            return Err(unwritable(format!("`{name}` has shape {shape:?} but {found} values")));
-        }
-        if let Some(value) = data.iter().find(|value| !dtype.holds(**value)) {
-            return Err(unwritable(format!(
-                "`{name}` holds {value}, which is too large for {dtype}: write F32"
-            )));
-        }
         let start = end;
         end += data.len() * dtype.size();
         let info =
             TensorInfo { dtype: foreign(dtype), shape: shape.to_vec(), data_offsets: (start, end) };
-        if header.tensors.insert(String::from(*name), info).is_some() {
-            return Err(unwritable(format!("two tensors are called `{name}`")));
-        }
+        header.tensors.insert(String::from(*name), info);
     }
     let mut json = serde_json::to_vec(&header).map_err(|error| unwritable(error.to_string()))?;
     // So that the values are aligned.
@@ -54,16 +43,6 @@ pub(crate) fn write(
         file.write_all(&json)?;
         sorted.iter().try_for_each(|(_, view)| write_values(file, view.data, dtype))
     })
-}
-
-fn write_values(file: &mut dyn Write, values: &[f32], dtype: Dtype) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    for values in values.chunks(1 << 14) {
-        bytes.clear();
-        dtype.encode(values, &mut bytes);
-        file.write_all(&bytes)?;
-    }
-    Ok(())
 }
 
 fn foreign(dtype: Dtype) -> safetensors::Dtype {

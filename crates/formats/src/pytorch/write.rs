@@ -1,0 +1,179 @@
+//! What `torch.save(state_dict)` writes, so that `torch.load(weights_only=True)` reads it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use striate_tensor::View;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::METADATA;
+use crate::tensors::{check, write_values};
+use crate::{Dtype, FormatError, write_atomically};
+
+/// The folder in which the archive has all its entries.
+const ROOT: &str = "archive";
+
+/// Storages begin at multiples of so many bytes, so that they can be mapped.
+const ALIGNMENT: u16 = 64;
+
+/// Writes tensors in the order given, and metadata in an entry of its own that PyTorch passes over.
+pub(crate) fn write(
+    path: &Path,
+    tensors: &[(&str, View<'_>)],
+    metadata: &BTreeMap<String, String>,
+    dtype: Dtype,
+) -> Result<(), FormatError> {
+    check(path, tensors, dtype)?;
+    let unwritable = |reason| FormatError::Unwritable { place: path.display().to_string(), reason };
+    let metadata = serde_json::to_vec(metadata).map_err(|error| unwritable(error.to_string()))?;
+    let program = program(tensors, dtype);
+    write_atomically(path, |file| {
+        let mut zip = ZipWriter::new_stream(file);
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .with_alignment(ALIGNMENT);
+        let mut entry =
+            |name: &str, large: bool, fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
+                zip.start_file(format!("{ROOT}/{name}"), options.large_file(large))?;
+                fill(&mut zip)
+            };
+        entry("data.pkl", false, &mut |file| file.write_all(&program))?;
+        entry("byteorder", false, &mut |file| file.write_all(b"little"))?;
+        for (i, (_, view)) in tensors.iter().enumerate() {
+            let large = view.data.len() * dtype.size() >= u32::MAX as usize;
+            entry(&format!("data/{i}"), large, &mut |file| write_values(file, view.data, dtype))?;
+        }
+        entry("version", false, &mut |file| file.write_all(b"3\n"))?;
+        entry(METADATA, false, &mut |file| file.write_all(&metadata))?;
+        zip.finish()?;
+        Ok(())
+    })
+}
+
+/// The pickle: an ordered dictionary of tensors, each the whole of a storage of its own.
+fn program(tensors: &[(&str, View<'_>)], dtype: Dtype) -> Vec<u8> {
+    let mut pickle = Pickle(b"\x80\x02".to_vec());
+    let storage = match dtype {
+        Dtype::F64 => "DoubleStorage",
+        Dtype::F32 => "FloatStorage",
+        Dtype::F16 => "HalfStorage",
+        Dtype::BF16 => "BFloat16Storage",
+    };
+    pickle.ordered();
+    pickle.push(b"(");
+    for (i, (name, View { shape, data })) in tensors.iter().enumerate() {
+        pickle.text(name);
+        pickle.global("torch._utils", "_rebuild_tensor_v2");
+        pickle.push(b"((");
+        pickle.text("storage");
+        pickle.global("torch", storage);
+        pickle.text(&i.to_string());
+        pickle.text("cpu");
+        pickle.number(data.len());
+        pickle.push(b"tQ");
+        pickle.number(0);
+        pickle.tuple(shape);
+        let strides = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product());
+        pickle.tuple(&strides.collect::<Vec<usize>>());
+        // Asks for no gradients, has no hooks.
+        pickle.push(b"\x89");
+        pickle.ordered();
+        pickle.push(b"tR");
+    }
+    pickle.push(b"u.");
+    pickle.0
+}
+
+struct Pickle(Vec<u8>);
+
+impl Pickle {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.push(b"X");
+        self.push(&(text.len() as u32).to_le_bytes());
+        self.push(text.as_bytes());
+    }
+
+    fn number(&mut self, number: usize) {
+        match u32::try_from(number) {
+            Ok(small) if small <= i32::MAX as u32 => {
+                self.push(b"J");
+                self.push(&small.to_le_bytes());
+            }
+            // Eight bytes and one for the sign.
+            Ok(_) | Err(_) => {
+                self.push(b"\x8a\x09");
+                self.push(&(number as u64).to_le_bytes());
+                self.push(b"\0");
+            }
+        }
+    }
+
+    fn tuple(&mut self, numbers: &[usize]) {
+        self.push(b"(");
+        numbers.iter().for_each(|&number| self.number(number));
+        self.push(b"t");
+    }
+
+    fn global(&mut self, module: &str, name: &str) {
+        self.push(format!("c{module}\n{name}\n").as_bytes());
+    }
+
+    fn ordered(&mut self) {
+        self.global("collections", "OrderedDict");
+        self.push(b")R");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TensorFile, read};
+
+    #[test]
+    fn what_is_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights.pth");
+        let values: Vec<f32> = (0..24).map(|i| i as f32 - 3.5).collect();
+        let view = |shape, n: usize| View { shape, data: &values[..n] };
+        let tensors = [
+            ("b", view(&[2, 3, 4], 24)),
+            ("a.ä", view(&[5], 5)),
+            ("s", view(&[], 1)),
+            ("none", view(&[0, 3], 0)),
+        ];
+        let metadata = BTreeMap::from([(String::from("striate.model"), String::from("\"x\""))]);
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
+            write(&path, &tensors, &metadata, dtype).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            write(&path, &tensors, &metadata, dtype).unwrap();
+            assert_eq!(bytes, std::fs::read(&path).unwrap(), "the same every time");
+            let file = read(&path).unwrap();
+            assert_eq!(file.listing().metadata, metadata);
+            assert_eq!(file.listing().tensors.len(), 4);
+            for (name, view) in &tensors {
+                let found = file.listing().tensors.iter().find(|t| t.name == *name).unwrap();
+                assert_eq!(found.shape, view.shape, "{name}");
+                assert_eq!(file.tensor(found).unwrap().data(), view.data, "{name} {dtype}");
+            }
+            assert!(TensorFile::parse(bytes, "bytes").is_ok());
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_size() {
+        let mut pickle = Pickle(Vec::new());
+        [7, 1 << 31, 1 << 40].into_iter().for_each(|n| pickle.number(n));
+        let expected: [&[u8]; 3] = [
+            &[b'J', 7, 0, 0, 0],
+            &[0x8a, 9, 0, 0, 0, 0x80, 0, 0, 0, 0, 0],
+            &[0x8a, 9, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+        ];
+        assert_eq!(pickle.0, expected.concat());
+    }
+}
