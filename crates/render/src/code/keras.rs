@@ -24,11 +24,15 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     python.lines(&source.docstring("Keras"));
     python.line("");
     let names = source.names(&writer.outline.keys);
-    python.lines(if names.is_some() {
-        "import json\nimport re\nimport struct"
-    } else {
-        "import json\nimport struct"
-    });
+    python.line("import json");
+    if names.is_some() {
+        python.line("import re");
+    }
+    python.line("import struct");
+    let deep = source.graph.nodes().len() > DEEP;
+    if deep {
+        python.line("import sys");
+    }
     python.line("");
     python.line("import numpy as np");
     let helpers: Vec<&str> =
@@ -39,6 +43,11 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     } else {
         "from keras import Input, Model, layers"
     });
+    if deep {
+        python.line("");
+        python.line("# Keras follows a model by a call a layer, each within the one before.");
+        python.line(format!("sys.setrecursionlimit({})", 20 * source.graph.nodes().len()));
+    }
     if let Some(names) = &names {
         python.line("");
         python.line("# What weight files call the layers, and what they are called here.");
@@ -58,6 +67,9 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     text.push_str(LOAD);
     text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
 }
+
+/// More layers than this may be too many for Python's usual limit.
+const DEEP: usize = 900;
 
 struct Writer<'a> {
     outline: Outline<'a>,
@@ -201,17 +213,22 @@ impl<'a> Writer<'a> {
             python.block(|python| python.line(format!("{target} = {instead}")));
             return false;
         }
-        if let What::Sequence(steps) = &first.what {
-            self.sequence(python, steps, &exprs, statement, &first.local, inside);
-            return false;
-        }
         let mut operands: Vec<Py> = statement.operands.iter().map(Py::text).collect();
+        let mut steps = &statement.steps[..];
+        if let What::Sequence(layers) = &first.what {
+            self.sequence(python, layers, &exprs, statement, &first.local, inside);
+            operands = vec![Py::text(target)];
+            steps = &steps[1..];
+            if steps.is_empty() {
+                return false;
+            }
+        }
         let mut nested = operands.clone();
         let mut apart = Vec::new();
-        for &at in &statement.steps {
+        for &at in steps {
             let (step, exprs) = (&body.steps[at], self.exprs(body, place, at));
             let name = name(inside, &step.local);
-            for value in self.values(step, &exprs, &operands, &name) {
+            for value in self.values(step, &exprs, &operands, &name, target) {
                 nested = vec![within(&value, &operands, &nested)];
                 apart.push(value);
                 operands = vec![Py::text(target)];
@@ -266,8 +283,15 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A step applied to what it reads: one expression, or a second one of the first.
-    fn values(&self, step: &Step<'a>, exprs: &[Expr], x: &[Py], name: &Py) -> Vec<Py> {
+    /// A step applied to what it reads: one expression, or a second one of the first, called `target`.
+    fn values(
+        &self,
+        step: &Step<'a>,
+        exprs: &[Expr],
+        x: &[Py],
+        name: &Py,
+        target: &str,
+    ) -> Vec<Py> {
         let What::ConvNorm(conv, norm) = &step.what else {
             return vec![self.applied(step, exprs, x, name)];
         };
@@ -275,7 +299,7 @@ impl<'a> Writer<'a> {
         let first = self.applied(&own, exprs, x, name);
         let called = Py::Text(format!("{}.bn\"", name.flat().trim_end_matches('"')));
         let again = Step { what: What::Op(norm), columns: Vec::new(), ..step.clone() };
-        vec![first, self.applied(&again, &[], x, &called)]
+        vec![first, self.applied(&again, &[], &[Py::text(target)], &called)]
     }
 
     fn applied(&self, step: &Step<'a>, exprs: &[Expr], x: &[Py], name: &Py) -> Py {
@@ -564,9 +588,11 @@ def adaptive_avg_pool(x, size):
     """Means of as many windows along each axis as `size` says."""
     for axis, count in zip((1, 2), size):
         length = x.shape[axis]
-        bounds = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
-        windows = [ops.take(x, range(*bound), axis=axis) for bound in bounds]
-        means = [ops.mean(window, axis=axis, keepdims=True) for window in windows]
+        means = []
+        for i in range(count):
+            window = range(i * length // count, -(-(i + 1) * length // count))
+            window = ops.take(x, list(window), axis=axis)
+            means.append(ops.mean(window, axis=axis, keepdims=True))
         x = ops.concatenate(means, axis=axis)
     return x
 "#;
