@@ -22,6 +22,7 @@ pub fn conv(op: &Conv2d, batch: usize, from: Shape, to: Shape) -> kernels::Conv 
 pub fn pool(op: &Pool, batch: usize, from: Shape, to: Shape) -> kernels::Window {
     let count_include_pad = match op.kind {
         PoolKind::Max => false,
+        PoolKind::MaxOfPadded => true,
         PoolKind::Avg { count_include_pad } => count_include_pad,
     };
     kernels::Window {

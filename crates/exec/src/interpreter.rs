@@ -303,6 +303,11 @@ impl Scene<'_> {
         };
         match op.kind {
             PoolKind::Max => self.windows(shape, window, |_, pixels, _| largest(pixels)),
+            PoolKind::MaxOfPadded => self.windows(shape, window, |_, pixels, count| {
+                let (mut inside, zeros) = (0, std::iter::repeat(0.0));
+                let most = largest(&mut pixels.inspect(|_| inside += 1));
+                largest(&mut zeros.take(count - inside).chain([most]))
+            }),
             PoolKind::Avg { count_include_pad: true } => {
                 self.windows(shape, window, |_, pixels, count| mean(pixels, count))
             }
@@ -340,9 +345,11 @@ impl Scene<'_> {
     fn batch_norm(&self, op: &BatchNorm) -> Vec<f64> {
         let x = self.inputs[0];
         let (channels, area) = (self.shapes[0].channels(), self.shapes[0].area());
+        // γ is the first, if there is one.
+        let learned = usize::from(op.scale);
         let planes = |channel: usize| x.chunks_exact(area).skip(channel).step_by(channels);
         let statistics = |channel: usize| match self.mode {
-            Mode::Infer => (self.slot(2, channel), self.slot(3, channel)),
+            Mode::Infer => (self.slot(learned + 1, channel), self.slot(learned + 2, channel)),
             Mode::Train { .. } => {
                 let count = (self.batch * area) as f64;
                 let values = || planes(channel).flatten();
@@ -354,7 +361,9 @@ impl Scene<'_> {
         for channel in 0..channels {
             let (mean, variance) = statistics(channel);
             let deviation = (variance + f64::from(op.eps)).sqrt();
-            let normal = |x| (x - mean) / deviation * self.slot(0, channel) + self.slot(1, channel);
+            let scale = if op.scale { self.slot(0, channel) } else { 1.0 };
+            let shift = self.slot(learned, channel);
+            let normal = |x| (x - mean) / deviation * scale + shift;
             let results = y.chunks_exact_mut(area).skip(channel).step_by(channels);
             for (x, y) in planes(channel).zip(results) {
                 y.iter_mut().zip(x).for_each(|(y, x)| *y = normal(x));

@@ -1,15 +1,16 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{Cursor, ErrorKind, Read, Seek};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use striate_tensor::Tensor;
 
-use crate::positioned::Positioned;
-use crate::{Dtype, Element, FormatError, pytorch, safetensors};
+use crate::source::Source;
+use crate::strided::{self, Axis};
+use crate::{Dtype, Element, FormatError, keras, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -28,9 +29,12 @@ pub struct StoredTensor {
     pub element: Element,
     /// Where its bytes are among the values.
     pub(crate) range: Range<usize>,
-    /// Values from one index to the next along each axis, where they do not simply follow each
-    /// other; the range is from the first to the last.
-    pub(crate) strides: Option<Vec<usize>>,
+    /// How the values lie in the range, where they do not simply follow each other: the last axis
+    /// is the fastest, and an axis of the shape may be several here.
+    pub(crate) strides: Option<Vec<Axis>>,
+    /// In a file of Keras's, what the tensor is called after the class of its layer and how many of
+    /// that class come before it in the model: `conv2d_3.weight`.
+    pub(crate) ordinal: Option<String>,
 }
 
 /// What is in a weight file: all but the values.
@@ -51,15 +55,29 @@ pub struct TensorFile {
     source: Source,
     /// Byte of the source from which the tensors' ranges count.
     start: u64,
-    /// Tensors whose values do not follow each other, once they were put in order.
-    ordered: Mutex<BTreeMap<String, Arc<[f32]>>>,
+    /// Of tensors whose values do not follow each other, the parts that were gathered last.
+    panels: Mutex<VecDeque<Panel>>,
 }
 
-#[derive(Debug)]
-enum Source {
-    Memory(Cow<'static, [u8]>),
-    Disk(Positioned),
+/// What a reader of a format finds in a source.
+pub(crate) struct Contents {
+    pub(crate) listing: Listing,
+    /// Byte from which the tensors' ranges count.
+    pub(crate) start: u64,
+    /// Where the values are, if the file has them compressed.
+    pub(crate) values: Option<Source>,
 }
+
+/// Rows of a tensor, in order.
+#[derive(Debug)]
+struct Panel {
+    tensor: StoredTensor,
+    first: usize,
+    values: Arc<[f32]>,
+}
+
+/// How many panels are kept: more than one, for threads that read side by side.
+const PANELS: usize = 2;
 
 /// Bytes that are read at a time: few enough for the stack and for the first cache. A multiple of
 /// the size of every type.
@@ -69,11 +87,11 @@ const PIECE: usize = 1 << 14;
 ///
 /// # Errors
 /// [`FormatError`] if it cannot be read, is of no format that is known, is not whole, or holds more
-/// than tensors and plain values; more than 8 GiB of values are too large. Nothing is allocated before the sizes that the file claims are checked.
+/// than tensors and plain values; more than 8 GiB of values are too large. Nothing is allocated
+/// before the sizes that the file claims are checked.
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
-    let (mut file, len, place) = open(path)?;
-    let (listing, start) = listing(&mut file, len, place)?;
-    TensorFile::of(listing, start, Source::Disk(Positioned::new(file)))
+    let (source, place) = open(path)?;
+    TensorFile::of(contents(&source, place)?, source)
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -81,30 +99,34 @@ pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
 /// # Errors
 /// As [`read`].
 pub fn list(path: &Path) -> Result<Listing, FormatError> {
-    let (mut file, len, place) = open(path)?;
-    Ok(listing(&mut file, len, place)?.0)
+    let (source, place) = open(path)?;
+    Ok(contents(&source, place)?.listing)
 }
 
-/// What is in a source of `len` bytes, and the byte from which the tensors' ranges count.
-fn listing(
-    source: &mut (impl Read + Seek),
-    len: u64,
-    place: String,
-) -> Result<(Listing, u64), FormatError> {
-    let mut first = Vec::new();
-    let magic = pytorch::MAGIC;
-    let sniffed = source.by_ref().take(magic.len() as u64).read_to_end(&mut first);
-    sniffed.and_then(|_| source.rewind()).map_err(FormatError::io("read", place.as_ref()))?;
-    if first == magic {
-        return Ok((pytorch::listing(source, place)?, 0));
+/// What is in a source, by the format that its first bytes tell.
+fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
+    let len = source.len();
+    let mut room = [0; 8];
+    let sniffed = room.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+    let first = source.bytes(0, &mut room[..sniffed]);
+    let first = first.map_err(FormatError::io("read", place.as_ref()))?;
+    if first.starts_with(keras::MAGIC) {
+        return keras::contents(source, 0..len, &keras::Config::default(), place);
     }
-    let listing = safetensors::listing(source, len, place)?;
+    if first.starts_with(pytorch::MAGIC) {
+        if let Some(contents) = keras::archive(source, &place)? {
+            return Ok(contents);
+        }
+        let listing = pytorch::listing(source.reader(), place)?;
+        return Ok(Contents { listing, start: 0, values: None });
+    }
+    let listing = safetensors::listing(&mut source.reader(), len, place)?;
     // The values are the last.
     let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;
-    Ok((listing, len - stored))
+    Ok(Contents { listing, start: len - stored, values: None })
 }
 
-fn open(path: &Path) -> Result<(File, u64, String), FormatError> {
+fn open(path: &Path) -> Result<(Source, String), FormatError> {
     let inside = path.join(IN_DIRECTORY);
     let path = if inside.is_file() { &inside } else { path };
     let kind = fs::metadata(path).map_err(FormatError::io("read", path))?;
@@ -122,9 +144,8 @@ fn open(path: &Path) -> Result<(File, u64, String), FormatError> {
             expected: format!("a weight file, or a directory that holds `{IN_DIRECTORY}`{advice}"),
         });
     }
-    let file = File::open(path).map_err(FormatError::io("read", path))?;
-    let len = file.metadata().map_err(FormatError::io("read", path))?.len();
-    Ok((file, len, path.display().to_string()))
+    let source = File::open(path).and_then(Source::disk).map_err(FormatError::io("read", path))?;
+    Ok((source, path.display().to_string()))
 }
 
 impl TensorFile {
@@ -136,13 +157,12 @@ impl TensorFile {
         bytes: impl Into<Cow<'static, [u8]>>,
         place: &str,
     ) -> Result<TensorFile, FormatError> {
-        let bytes = bytes.into();
-        let len = bytes.len() as u64;
-        let (listing, start) = listing(&mut Cursor::new(&*bytes), len, place.to_owned())?;
-        TensorFile::of(listing, start, Source::Memory(bytes))
+        let source = Source::memory(bytes);
+        TensorFile::of(contents(&source, place.to_owned())?, source)
     }
 
-    fn of(listing: Listing, start: u64, source: Source) -> Result<TensorFile, FormatError> {
+    fn of(contents: Contents, source: Source) -> Result<TensorFile, FormatError> {
+        let Contents { listing, start, values } = contents;
         let stored: u64 = listing.tensors.iter().map(|tensor| tensor.range.len() as u64).sum();
         if stored > MAX_VALUES {
             return Err(FormatError::TooLarge {
@@ -151,7 +171,8 @@ impl TensorFile {
                 limit: format!("{MAX_VALUES} bytes"),
             });
         }
-        Ok(TensorFile { listing, source, start, ordered: Mutex::default() })
+        let source = values.unwrap_or(source);
+        Ok(TensorFile { listing, source, start, panels: Mutex::default() })
     }
 
     /// What is in it.
@@ -200,78 +221,88 @@ impl TensorFile {
         from: usize,
         to: &mut [f32],
     ) -> Result<bool, FormatError> {
-        let dtype = self.dtype(stored)?;
-        if let Some(strides) = &stored.strides {
-            let values = self.ordered(stored, dtype, strides)?;
-            to.copy_from_slice(&values[from..from + to.len()]);
-            return Ok(to.iter().all(|value| value.is_finite()));
+        match &stored.strides {
+            Some(axes) => self.gathered(stored, axes, from, to)?,
+            None => self.following(stored, from, to)?,
         }
+        // All of them, for the loop to be one of vectors.
+        let finite = |values: &[f32]| values.iter().fold(true, |all, v| all & v.is_finite());
+        Ok(to.chunks(PIECE).all(finite))
+    }
+
+    /// Values of the range of a tensor, from the `from`-th on, as they follow each other.
+    fn following(
+        &self,
+        stored: &StoredTensor,
+        from: usize,
+        to: &mut [f32],
+    ) -> Result<(), FormatError> {
+        let dtype = self.dtype(stored)?;
         let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
         assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
         let mut at = self.start + (stored.range.start + skipped) as u64;
-        let (mut room, mut finite) = ([0; PIECE], true);
+        let mut room = [0; PIECE];
         for to in to.chunks_mut(PIECE / dtype.size()) {
             let len = to.len() * dtype.size();
-            dtype.decode(self.bytes(stored, at, &mut room[..len])?, to);
-            // All of them, for the loop to be one of vectors.
-            finite &= to.iter().fold(true, |finite, value| finite & value.is_finite());
+            let bytes = self.source.bytes(at, &mut room[..len]);
+            dtype.decode(bytes.map_err(|error| self.unread(stored, error))?, to);
             at += len as u64;
         }
-        Ok(finite)
+        Ok(())
     }
 
-    /// The values of a tensor with strides, in order.
-    fn ordered(
+    /// Values of a tensor with strides, from the `from`-th on.
+    fn gathered(
         &self,
         stored: &StoredTensor,
-        dtype: Dtype,
-        strides: &[usize],
-    ) -> Result<Arc<[f32]>, FormatError> {
-        let mut known = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(values) = known.get(&stored.name) {
-            return Ok(values.clone());
+        axes: &[Axis],
+        mut from: usize,
+        mut to: &mut [f32],
+    ) -> Result<(), FormatError> {
+        let inner: usize = axes.iter().skip(1).map(|axis| axis.extent).product();
+        while !to.is_empty() {
+            let (first, values) = self.panel(stored, axes, from / inner)?;
+            let values = &values[from - first * inner..];
+            let (now, later) = to.split_at_mut(values.len().min(to.len()));
+            now.copy_from_slice(&values[..now.len()]);
+            from += now.len();
+            to = later;
         }
-        let (size, volume) = (dtype.size(), stored.shape.iter().product());
-        let (mut room, mut values) = (Vec::new(), Vec::new());
-        let reserved = room.try_reserve_exact(stored.range.len()).is_ok();
-        if !(reserved && values.try_reserve_exact(volume).is_ok()) {
-            return Err(self.no_room(stored));
-        }
-        room.resize(stored.range.len(), 0);
-        values.resize(volume, 0.0);
-        let bytes = self.bytes(stored, self.start + stored.range.start as u64, &mut room)?;
-        let mut index = vec![0; strides.len()];
-        for value in &mut values {
-            let at: usize = index.iter().zip(strides).map(|(index, stride)| index * stride).sum();
-            dtype.decode(&bytes[at * size..][..size], std::slice::from_mut(value));
-            // The next index, the last axis fastest.
-            for (index, extent) in index.iter_mut().zip(&stored.shape).rev() {
-                *index += 1;
-                if *index < *extent {
-                    break;
-                }
-                *index = 0;
-            }
-        }
-        let values: Arc<[f32]> = values.into();
-        known.insert(stored.name.clone(), values.clone());
-        Ok(values)
+        Ok(())
     }
 
-    /// Bytes of a tensor from one on, as many as there is room for.
-    fn bytes<'a>(
-        &'a self,
+    /// The rows of a tensor that are gathered together with this one: the first of them, and their
+    /// values.
+    fn panel(
+        &self,
         stored: &StoredTensor,
-        at: u64,
-        room: &'a mut [u8],
-    ) -> Result<&'a [u8], FormatError> {
-        match &self.source {
-            Source::Memory(bytes) => Ok(&bytes[at as usize..][..room.len()]),
-            Source::Disk(file) => {
-                file.read_exact_at(room, at).map_err(|error| self.unread(stored, error))?;
-                Ok(room)
-            }
+        axes: &[Axis],
+        row: usize,
+    ) -> Result<(usize, Arc<[f32]>), FormatError> {
+        let rows = strided::panel(axes, row);
+        let mut panels = self.panels.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |panel: &&Panel| panel.first == rows.start && panel.tensor == *stored;
+        if let Some(panel) = panels.iter().find(known) {
+            return Ok((panel.first, panel.values.clone()));
         }
+        let mut axes = axes.to_vec();
+        let skipped = axes.first().map_or(0, |axis| rows.start * axis.stride);
+        if let Some(first) = axes.first_mut() {
+            first.extent = rows.len();
+        }
+        let volume = axes.iter().map(|axis| axis.extent).product();
+        let mut values = Vec::new();
+        if values.try_reserve_exact(volume).is_err() {
+            return Err(self.no_room(stored));
+        }
+        values.resize(volume, 0.0);
+        let read = |at: usize, to: &mut [f32]| self.following(stored, skipped + at, to);
+        strided::gather(&axes, read, &mut values)?;
+        let values: Arc<[f32]> = values.into();
+        panels.truncate(PANELS - 1);
+        let tensor = stored.clone();
+        panels.push_front(Panel { tensor, first: rows.start, values: values.clone() });
+        Ok((rows.start, values))
     }
 
     fn no_room(&self, stored: &StoredTensor) -> FormatError {
@@ -351,7 +382,9 @@ mod tests {
         let header = file("F32", 4, stored);
         let len = header.len() as u64 + stored;
         let listing = safetensors::listing(&mut &header[..], len, String::from("bytes")).unwrap();
-        let error = TensorFile::of(listing, 0, Source::Memory(Cow::Borrowed(&[]))).unwrap_err();
+        let error =
+            TensorFile::of(Contents { listing, start: 0, values: None }, Source::memory(&[][..]))
+                .unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
     }
 

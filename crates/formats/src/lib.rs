@@ -32,12 +32,15 @@ mod dtype;
 mod error;
 mod file;
 mod format;
+mod keras;
 mod matching;
 mod model;
 mod positioned;
 mod pytorch;
 mod safetensors;
+mod source;
 mod stored;
+mod strided;
 mod tensors;
 mod weights;
 

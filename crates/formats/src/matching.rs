@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use striate_graph::{Graph, Naming, ParamLayout};
 
-use crate::{Listing, StoredTensor};
+use crate::{Listing, StoredTensor, keras};
 
 /// What `DataParallel` puts before every name.
 const WRAPPER: &str = "module.";
@@ -52,11 +52,19 @@ impl<'f> Matching<'f> {
                 || by_name.get(other.as_str()).filter(|_| !claimed.contains(other.as_str()));
             by_name.get(usual.as_str()).or_else(second).copied()
         };
-        let stored: Vec<_> = usual.iter().zip(&other).map(find).collect();
+        let mut stored: Vec<_> = usual.iter().zip(&other).map(find).collect();
+        let mut keys = usual;
+        if stored.iter().all(Option::is_none) && tensors.iter().any(|t| t.ordinal.is_some()) {
+            // A file of Keras's without names, or with those of another edition.
+            let by_ordinal: HashMap<&str, &StoredTensor> =
+                tensors.iter().filter_map(|t| Some((t.ordinal.as_deref()?, t))).collect();
+            keys = keras::ordinals(graph, layout);
+            stored = keys.iter().map(|key| by_ordinal.get(key.as_str()).copied()).collect();
+        }
 
         let used: HashSet<&str> = stored.iter().flatten().map(|t| t.name.as_str()).collect();
         let unused = tensors.iter().filter(|tensor| !used.contains(tensor.name.as_str())).collect();
-        let keys = usual.iter().map(|key| format!("{prefix}{key}")).collect();
+        let keys = keys.iter().map(|key| format!("{prefix}{key}")).collect();
         Matching { keys, stored, unused, prefix }
     }
 

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::strided::Axis;
 use crate::{Dtype, Element, FormatError, Listing, StoredTensor};
 use pickle::{Heap, Refused, Storage, Value, View};
 
@@ -227,6 +228,7 @@ impl Archive {
                 element,
                 range,
                 strides: None,
+                ordinal: None,
             });
         }
         // A value that is there many times, as `expand` makes, would make a small file large.
@@ -241,8 +243,9 @@ impl Archive {
         });
         let at = |value: usize| (all.start + value as u64 * size) as usize;
         let range = at(offset)..at(last + 1);
-        let strides = (!is_dense).then_some(strides);
-        Ok(StoredTensor { name: name.to_owned(), shape, element, range, strides })
+        let axes = shape.iter().zip(&strides).map(|(&extent, &stride)| Axis::new(extent, stride));
+        let strides = (!is_dense).then(|| axes.collect());
+        Ok(StoredTensor { name: name.to_owned(), shape, element, range, strides, ordinal: None })
     }
 }
 

@@ -161,7 +161,7 @@ fn stored(
         }
         end = to;
         let (element, range) = (element(dtype), from..to);
-        stored.push(StoredTensor { name, shape, element, range, strides: None });
+        stored.push(StoredTensor { name, shape, element, range, strides: None, ordinal: None });
     }
     if end as u64 != values {
         let found = format!("{values} bytes of values");

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use striate_graph::{Graph, InputSpec, Naming, Param, ParamLayout, ParamSource, SourceError};
+use striate_graph::op::Role;
+use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamLayout, ParamSource, SourceError};
 
 use crate::matching::Matching;
-use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile};
+use crate::strided::Axis;
+use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, keras};
 
 /// The weights of a network where they are stored: all but their values is read and checked, the
 /// values are read when they are asked for, by as many threads as like.
@@ -53,7 +55,8 @@ impl StoredParams {
                 }),
                 Some(stored) => {
                     let not_finite = AtomicBool::new(false);
-                    tensors.push(Stored { tensor: stored.clone(), not_finite });
+                    let tensor = channels_first(graph, param, stored);
+                    tensors.push(Stored { tensor, not_finite });
                 }
             }
         }
@@ -115,6 +118,31 @@ impl ParamSource for StoredParams {
     fn read(&self, param: &Param, from: usize, to: &mut [f32]) -> Result<(), SourceError> {
         self.piece(param, from, to).map_err(SourceError::new)
     }
+}
+
+/// The tensor with the axis of what its node reads in our order, where that was a map and is
+/// flattened channels last in the file's framework.
+fn channels_first(graph: &Graph, param: &Param, stored: &StoredTensor) -> StoredTensor {
+    let node = graph.node(param.node);
+    let of_inputs = match node.op {
+        Op::Linear(_) => param.slot.role == Role::Weight,
+        Op::BatchNorm(_) => true,
+        _ => false,
+    };
+    let mut tensor = stored.clone();
+    if !of_inputs || stored.ordinal.is_none() {
+        return tensor;
+    }
+    let Some([c, h, w]) = keras::flattened(graph, node) else { return tensor };
+    let dense = || vec![Axis::new(c * h * w, 1)];
+    let mut axes = tensor.strides.unwrap_or_else(dense);
+    if let Some(Axis { stride, .. }) = axes.pop() {
+        axes.extend(
+            [(c, stride), (h, w * c * stride), (w, c * stride)].map(|(n, s)| Axis::new(n, s)),
+        );
+    }
+    tensor.strides = Some(axes);
+    tensor
 }
 
 fn names(tensors: &[&StoredTensor]) -> Vec<String> {

@@ -185,6 +185,7 @@ mod tests {
     const NAMING: Naming = Naming {
         rules: &[("fc", "classifier"), ("bn", "norm")],
         sequences: &[("conv", "features")],
+        ..Naming::NODES
     };
 
     /// What `NAMING` calls the parameters, in the order of the layout.

@@ -265,7 +265,7 @@ impl<'g> Value<'g> {
 
     /// Batch normalisation with ε = 1e-5 and a momentum of 0.1.
     pub fn batch_norm(self) -> Value<'g> {
-        self.push(Op::BatchNorm(BatchNorm { eps: 1e-5, momentum: 0.1 }), &[self])
+        self.push(Op::BatchNorm(BatchNorm { eps: 1e-5, momentum: 0.1, scale: true }), &[self])
     }
 
     /// Local response normalisation.
@@ -384,6 +384,14 @@ impl<'g> Value<'g> {
         })
     }
 
+    /// A largest value among which the padding counts, as zeros.
+    pub fn zero_pad(self) -> Value<'g> {
+        self.set("zero_pad", |op| match op {
+            Op::Pool(Pool { kind: kind @ PoolKind::Max, .. }) => set(kind, PoolKind::MaxOfPadded),
+            _ => false,
+        })
+    }
+
     /// A mean over the pixels inside the picture alone, as in TensorFlow.
     pub fn exclude_pad(self) -> Value<'g> {
         self.set("exclude_pad", |op| match op {
@@ -398,6 +406,14 @@ impl<'g> Value<'g> {
     pub fn eps(self, eps: f32) -> Value<'g> {
         self.set("eps", |op| match op {
             Op::BatchNorm(norm) => set(&mut norm.eps, eps),
+            _ => false,
+        })
+    }
+
+    /// No γ in batch normalisation.
+    pub fn no_scale(self) -> Value<'g> {
+        self.set("no_scale", |op| match op {
+            Op::BatchNorm(norm) => set(&mut norm.scale, false),
             _ => false,
         })
     }

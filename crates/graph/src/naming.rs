@@ -12,15 +12,23 @@ pub struct Naming {
     /// `(first node, prefix)`: from that node on, layers are numbered from 0 behind the prefix, as
     /// in an `nn.Sequential`.
     pub sequences: &'static [(&'static str, &'static str)],
+    /// `(kind, word)`: operations of that kind are counted, `word`, `word_1`, …, as Keras counts
+    /// layers that were given no name.
+    pub counted: &'static [(&'static str, &'static str)],
 }
 
 impl Naming {
     /// Files use the names of the nodes.
-    pub const NODES: Naming = Naming { rules: &[], sequences: &[] };
+    pub const NODES: Naming = Naming { rules: &[], sequences: &[], counted: &[] };
 
     /// Names by rules alone.
     pub const fn rules(rules: &'static [(&'static str, &'static str)]) -> Naming {
-        Naming { rules, sequences: &[] }
+        Naming { rules, ..Naming::NODES }
+    }
+
+    /// Names by sequences alone.
+    pub const fn sequences(sequences: &'static [(&'static str, &'static str)]) -> Naming {
+        Naming { sequences, ..Naming::NODES }
     }
 
     /// Whether a rule's pattern fits the name of a node.
@@ -31,6 +39,7 @@ impl Naming {
     /// The key of each node, in order; behind it come `.weight`, `.bias`, ….
     pub fn keys(&self, graph: &Graph) -> Vec<String> {
         let mut sequence: Option<(&str, usize)> = None;
+        let mut counts = vec![0; self.counted.len()];
         let key = |(_, node): (NodeId, &crate::Node)| {
             if let Some((_, prefix)) = self.sequences.iter().find(|(first, _)| *first == node.name)
             {
@@ -52,7 +61,14 @@ impl Naming {
                 }
                 Some(text)
             });
-            ruled.or(numbered).unwrap_or_else(|| node.name.clone())
+            let mut counted = || {
+                let kind = self.counted.iter().position(|(kind, _)| *kind == node.op.kind())?;
+                let (count, word) = (counts[kind], self.counted[kind].1);
+                counts[kind] += 1;
+                Some(if count == 0 { word.to_owned() } else { format!("{word}_{count}") })
+            };
+            let key = ruled.or(numbered).or_else(&mut counted);
+            key.unwrap_or_else(|| node.name.clone())
         };
         graph.iter().map(key).collect()
     }
@@ -100,10 +116,22 @@ mod tests {
         let naming = Naming {
             rules: &[("fc7", "head")],
             sequences: &[("conv1", "features"), ("fc6", "classifier")],
+            ..Naming::NODES
         };
         let keys = naming.keys(&graph.unwrap());
         let named = ["features.0", "features.1", "features.2", "features.3"];
         assert_eq!(keys[1..5], named);
         assert_eq!(keys[6..], ["classifier.0", "classifier.1", "head"]);
+    }
+
+    #[test]
+    fn what_no_rule_names_is_counted() {
+        let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+            x.at("a").conv(3, 4).relu().at("b").conv(3, 4).at("c").conv(3, 4).max_pool(2, 2)
+        });
+        let counted = &[("conv2d", "conv2d"), ("max_pool", "max_pooling2d")];
+        let naming = Naming { counted, ..Naming::rules(&[("b", "named")]) };
+        let keys = naming.keys(&graph.unwrap());
+        assert_eq!(keys[1..], ["conv2d", "a.relu", "named", "conv2d_1", "max_pooling2d"]);
     }
 }

@@ -22,7 +22,8 @@ pub struct Window {
     pub stride: [usize; 2],
     /// `[top, left, bottom, right]`.
     pub pad: [usize; 4],
-    /// Whether a mean counts the padding (as zeros). What lies beyond the padding never counts.
+    /// Whether the padding counts, as zeros, in a mean or as the largest. What lies beyond the
+    /// padding never counts.
     pub count_include_pad: bool,
 }
 
@@ -34,11 +35,12 @@ pub fn max_forward(threads: &Threads, window: &Window, x: &[f32], y: &mut [f32])
     window.check(x, y);
     window.planes(threads, y, window.outputs(), |plane, y| {
         let x = window.plane(x, plane);
-        window.visit(|at, rows, columns, _| y[at] = window.largest(x, rows, columns).0);
+        window.visit(|at, rows, columns, count| y[at] = window.largest(x, rows, columns, count).0);
     });
 }
 
-/// `dx`, overwritten: each `dy` goes to the first of the largest values of its window.
+/// `dx`, overwritten: each `dy` goes to the first of the largest values of its window, unless that
+/// is of the padding.
 ///
 /// # Panics
 /// If a slice has another length than the geometry says.
@@ -56,7 +58,11 @@ pub fn max_backward(
         let x = window.plane(x, plane);
         let dy = &dy[plane * window.outputs()..];
         dx.fill(0.0);
-        window.visit(|at, rows, columns, _| dx[window.largest(x, rows, columns).1] += dy[at]);
+        window.visit(|at, rows, columns, count| {
+            if let (_, Some(largest)) = window.largest(x, rows, columns, count) {
+                dx[largest] += dy[at];
+            }
+        });
     });
 }
 
@@ -269,15 +275,31 @@ impl Window {
         (clipped, count)
     }
 
-    /// The largest value of a window and where it is.
+    /// Whether a window that counts so many has padding among them.
     #[inline(always)]
-    fn largest(&self, x: &[f32], rows: Range<usize>, columns: Range<usize>) -> (f32, usize) {
-        let mut largest = (f32::NEG_INFINITY, rows.start * self.input[2] + columns.start);
+    pub(crate) fn pads(&self, rows: &Range<usize>, columns: &Range<usize>, count: usize) -> bool {
+        self.count_include_pad && count > rows.len() * columns.len()
+    }
+
+    /// The largest value of a window that counts so many, and where it is in the picture.
+    #[inline(always)]
+    fn largest(
+        &self,
+        x: &[f32],
+        rows: Range<usize>,
+        columns: Range<usize>,
+        count: usize,
+    ) -> (f32, Option<usize>) {
+        let first = rows.start * self.input[2] + columns.start;
+        let mut largest = match self.pads(&rows, &columns, count) {
+            true => (0.0, None),
+            false => (f32::NEG_INFINITY, Some(first)),
+        };
         for row in rows {
             let start = row * self.input[2] + columns.start;
             for (at, &x) in (start..).zip(&x[start..start + columns.len()]) {
                 if x > largest.0 || x.is_nan() {
-                    largest = (x, at);
+                    largest = (x, Some(at));
                 }
             }
         }
@@ -395,12 +417,17 @@ mod tests {
 
     #[test]
     fn max_and_its_gradient() {
-        for window in CASES {
+        let both = |case: &Window| {
+            [true, false].map(|count_include_pad| Window { count_include_pad, ..*case })
+        };
+        for window in &CASES.iter().flat_map(both).collect::<Vec<_>>() {
             let [xs, ys] = lens(window);
             let (x, dy) = (numbers(xs, 1), numbers(ys, 2));
+            let padding = window.count_include_pad.then_some(0.0);
             let naive = |x: &[f64]| -> Vec<f64> {
-                let largest =
-                    |w: Vec<Option<f64>>| w.into_iter().flatten().fold(f64::MIN, f64::max);
+                let largest = |w: Vec<Option<f64>>| {
+                    w.into_iter().filter_map(|v| v.or(padding)).fold(f64::MIN, f64::max)
+                };
                 windows(window, x).into_iter().map(largest).collect()
             };
             let y = on_any_threads(|threads| {

@@ -94,8 +94,12 @@ pub(crate) fn attributes(op: &Op, inputs: &[Shape]) -> Vec<(&'static str, Attrib
                 ("padding", Attribute::Sides(pool.pad)),
                 ("ceil", Flag(pool.ceil)),
             ];
-            if let PoolKind::Avg { count_include_pad } = pool.kind {
-                all.push(("count_include_pad", Flag(count_include_pad)));
+            match pool.kind {
+                PoolKind::Max => {}
+                PoolKind::MaxOfPadded => all.push(("zero_pad", Flag(true))),
+                PoolKind::Avg { count_include_pad } => {
+                    all.push(("count_include_pad", Flag(count_include_pad)));
+                }
             }
             all
         }
@@ -103,7 +107,11 @@ pub(crate) fn attributes(op: &Op, inputs: &[Shape]) -> Vec<(&'static str, Attrib
         Op::Subsample(pool) => {
             vec![("kernel", Attribute::Size(pool.kernel)), ("stride", Attribute::Size(pool.stride))]
         }
-        Op::BatchNorm(norm) => vec![("eps", Real(norm.eps)), ("momentum", Real(norm.momentum))],
+        Op::BatchNorm(norm) => vec![
+            ("eps", Real(norm.eps)),
+            ("momentum", Real(norm.momentum)),
+            ("scale", Flag(norm.scale)),
+        ],
         Op::Lrn(lrn) => vec![
             ("size", Count(lrn.size)),
             ("alpha", Real(lrn.alpha)),

@@ -88,7 +88,7 @@ fn name(node: &Node) -> String {
         Op::Linear(_) => String::from("FC"),
         Op::Pool(pool) => {
             let kind = match pool.kind {
-                PoolKind::Max => "",
+                PoolKind::Max | PoolKind::MaxOfPadded => "",
                 PoolKind::Avg { .. } => "AVG",
             };
             format!("{kind}POOL{}{}", side(pool.kernel), step(pool.stride, pool.kernel))
@@ -157,7 +157,9 @@ fn weights(graph: &Graph, layer: &Layer) -> String {
             }
         }
         Op::Linear(linear) => format!("{}*{}", factors(map_behind(graph, layer.node)), linear.out),
-        Op::BatchNorm(_) => format!("2*{}", layer.node.shape.channels()),
+        Op::BatchNorm(norm) => {
+            format!("{}*{}", 1 + u8::from(norm.scale), layer.node.shape.channels())
+        }
         Op::Rbf(rbf) => {
             return format!("0 ({}*{} fixed)", layer.inputs[0].volume(), rbf.codes.len());
         }

@@ -82,7 +82,7 @@ fn name(layer: &Layer) -> &'static str {
         Op::Linear(_) if output => "Output(FC)",
         Op::Linear(_) => "FC",
         Op::Pool(pool) => match pool.kind {
-            PoolKind::Max => "Max Pooling",
+            PoolKind::Max | PoolKind::MaxOfPadded => "Max Pooling",
             PoolKind::Avg { .. } => "Avg Pooling",
         },
         Op::AdaptiveAvgPool(pool) if pool.out == 1.into() => "Global Avg Pooling",

@@ -59,7 +59,7 @@ pub(crate) fn phrase(op: &Op) -> String {
         Op::Linear(linear) => format!("linear {}", linear.out),
         Op::Pool(pool) => {
             let kind = match pool.kind {
-                PoolKind::Max => "max",
+                PoolKind::Max | PoolKind::MaxOfPadded => "max",
                 PoolKind::Avg { .. } => "avg",
             };
             let ceil = if pool.ceil { " ceil" } else { "" };

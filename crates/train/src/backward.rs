@@ -139,11 +139,17 @@ impl Network {
                 let (dweight, dbias) = two(dparams, slots[0].clone(), slots[1].clone());
                 pool::subsample_backward(threads, &window, x, weight, dy, &mut dx, dweight, dbias);
             }
-            Op::BatchNorm(_) => {
+            Op::BatchNorm(op) => {
                 let Kept::Norm { mean, inv_std, .. } = &self.kept[i] else { unreachable!() };
-                let weight = &values[slots[0].clone()];
                 dx.resize(x.len(), 0.0);
-                let (dweight, dbias) = two(dparams, slots[0].clone(), slots[1].clone());
+                let (ones, mut unused) = (vec![1.0; extents[1]], vec![0.0; extents[1]]);
+                let (weight, (dweight, dbias)) = match op.scale {
+                    true => (
+                        &values[slots[0].clone()],
+                        two(dparams, slots[0].clone(), slots[1].clone()),
+                    ),
+                    false => (&ones[..], (&mut unused[..], &mut dparams[slots[0].clone()])),
+                };
                 norm::batch_norm_train_backward(
                     threads, extents, x, dy, mean, inv_std, weight, &mut dx, dweight, dbias,
                 );
@@ -151,7 +157,9 @@ impl Network {
             Op::Pool(op) => {
                 let window = geometry::pool(op, batch, shape(0), node.shape);
                 match op.kind {
-                    PoolKind::Max => pool::max_backward(threads, &window, x, y, dy, &mut dx),
+                    PoolKind::Max | PoolKind::MaxOfPadded => {
+                        pool::max_backward(threads, &window, x, y, dy, &mut dx);
+                    }
                     PoolKind::Avg { .. } => pool::average_backward(threads, &window, dy, &mut dx),
                 }
             }

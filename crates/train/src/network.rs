@@ -135,7 +135,9 @@ impl Network {
             Op::Pool(op) => {
                 let window = geometry::pool(op, batch, shape(0), node.shape);
                 match op.kind {
-                    PoolKind::Max => pool::max_forward(threads, &window, x, y),
+                    PoolKind::Max | PoolKind::MaxOfPadded => {
+                        pool::max_forward(threads, &window, x, y);
+                    }
                     PoolKind::Avg { .. } => pool::average_forward(threads, &window, x, y),
                 }
             }
@@ -155,14 +157,17 @@ impl Network {
                     unreachable!()
                 };
                 let extents = [batch, node.shape.channels(), node.shape.area()];
-                let [weight, bias, running_mean, running_var] =
-                    [0, 1, 2, 3].map(|k| slots[k].clone());
+                let [weight @ .., bias, running_mean, running_var] = &slots[..] else {
+                    unreachable!("batch normalisation has them")
+                };
+                let ones = vec![1.0; extents[1]];
+                let weight = weight.first().map_or(&ones[..], |at| &params.values()[at.clone()]);
                 norm::batch_norm_train_forward(
                     threads,
                     extents,
                     x,
-                    &params.values()[weight],
-                    &params.values()[bias],
+                    weight,
+                    &params.values()[bias.clone()],
                     op.eps,
                     y,
                     mean,
@@ -175,8 +180,8 @@ impl Network {
                         *r = (1.0 - momentum) * *r + momentum * n;
                     }
                 };
-                blend(&mut params.values_mut()[running_mean], mean);
-                blend(&mut params.values_mut()[running_var], variance);
+                blend(&mut params.values_mut()[running_mean.clone()], mean);
+                blend(&mut params.values_mut()[running_var.clone()], variance);
             }
             Op::Lrn(op) => {
                 let extents = [batch, node.shape.channels(), node.shape.area()];

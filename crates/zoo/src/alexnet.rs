@@ -81,7 +81,7 @@ pub(crate) const ALL: &[Architecture] = &[
         name: "alexnet", edition: Edition::Torchvision, paper: &KRIZHEVSKY_2014,
         note: "one tower: no groups, no LRN, other widths", net: alexnet,
         input: [3, 224, 224], preparation: || InputSpec::imagenet(256, 224),
-        naming: Naming { rules: &[], sequences: &[("conv1", "features"), ("drop6", "classifier")] },
+        naming: Naming::sequences(&[("conv1", "features"), ("drop6", "classifier")]),
         totals: Totals { params: 61_100_840, macs: 714_188_480 }, ..ALEXNET
     },
     Architecture {

@@ -63,6 +63,8 @@ pub enum Edition {
     Torchvision,
     /// As Caffe's model zoo has it.
     Caffe,
+    /// As keras.applications has it.
+    Keras,
     /// As timm has it, after TensorFlow's.
     Timm,
     /// As the authors released it, where that is not what the paper prints.
@@ -78,6 +80,7 @@ impl Edition {
             Edition::Paper => "paper",
             Edition::Torchvision => "torchvision",
             Edition::Caffe => "caffe",
+            Edition::Keras => "keras",
             Edition::Timm => "timm",
             Edition::Authors => "authors",
             Edition::Modern => "modern",

@@ -3,6 +3,7 @@
 
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Size, Value, concat};
 
+use crate::keras;
 use crate::papers::SZEGEDY_2015;
 use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
@@ -37,62 +38,52 @@ pub(crate) fn shrink<'g>(x: Value<'g>, label: &str, maps: usize) -> Value<'g> {
 
 /// Figure 5, at 35×35.
 fn module_a(x: Value, proj: usize) -> Value {
-    let five = conv_bn(x, "branch5x5_1", 1, 48);
+    let one = conv_bn(x, "branch1x1", 1, 64);
+    let five = conv_bn(conv_bn(x, "branch5x5_1", 1, 48), "branch5x5_2", 5, 64);
     let double = conv_bn(conv_bn(x, "branch3x3dbl_1", 1, 64), "branch3x3dbl_2", 3, 96);
-    concat(&[
-        conv_bn(x, "branch1x1", 1, 64),
-        conv_bn(five, "branch5x5_2", 5, 64),
-        conv_bn(double, "branch3x3dbl_3", 3, 96),
-        conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, proj),
-    ])
+    let double = conv_bn(double, "branch3x3dbl_3", 3, 96);
+    let pooled = conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, proj);
+    concat(&[one, five, double, pooled])
 }
 
 /// Figure 10, 35×35 to 17×17.
 fn reduction_a(x: Value) -> Value {
+    let three = halve(x, "branch3x3", 384);
     let double = conv_bn(conv_bn(x, "branch3x3dbl_1", 1, 64), "branch3x3dbl_2", 3, 96);
-    concat(&[
-        halve(x, "branch3x3", 384),
-        halve(double, "branch3x3dbl_3", 96),
-        x.at("pool").max_pool(3, 2),
-    ])
+    concat(&[three, halve(double, "branch3x3dbl_3", 96), x.at("pool").max_pool(3, 2)])
 }
 
 /// Figure 6, at 17×17, 7×7 factorised over `c` maps.
 fn module_b(x: Value, c: usize) -> Value {
+    let one = conv_bn(x, "branch1x1", 1, 192);
     let seven = conv_bn(conv_bn(x, "branch7x7_1", 1, c), "branch7x7_2", (1, 7), c);
+    let seven = conv_bn(seven, "branch7x7_3", (7, 1), 192);
     let double = conv_bn(conv_bn(x, "branch7x7dbl_1", 1, c), "branch7x7dbl_2", (7, 1), c);
     let double = conv_bn(conv_bn(double, "branch7x7dbl_3", (1, 7), c), "branch7x7dbl_4", (7, 1), c);
-    concat(&[
-        conv_bn(x, "branch1x1", 1, 192),
-        conv_bn(seven, "branch7x7_3", (7, 1), 192),
-        conv_bn(double, "branch7x7dbl_5", (1, 7), 192),
-        conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, 192),
-    ])
+    let double = conv_bn(double, "branch7x7dbl_5", (1, 7), 192);
+    let pooled = conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, 192);
+    concat(&[one, seven, double, pooled])
 }
 
 /// 17×17 to 8×8.
 fn reduction_b(x: Value) -> Value {
+    let three = halve(conv_bn(x, "branch3x3_1", 1, 192), "branch3x3_2", 320);
     let seven = conv_bn(conv_bn(x, "branch7x7x3_1", 1, 192), "branch7x7x3_2", (1, 7), 192);
     let seven = conv_bn(seven, "branch7x7x3_3", (7, 1), 192);
-    concat(&[
-        halve(conv_bn(x, "branch3x3_1", 1, 192), "branch3x3_2", 320),
-        halve(seven, "branch7x7x3_4", 192),
-        x.at("pool").max_pool(3, 2),
-    ])
+    concat(&[three, halve(seven, "branch7x7x3_4", 192), x.at("pool").max_pool(3, 2)])
 }
 
 /// Figure 7, at 8×8: 3×3 expanded into 1×3 and 3×1 side by side.
 fn module_c(x: Value) -> Value {
+    let one = conv_bn(x, "branch1x1", 1, 320);
     let three = conv_bn(x, "branch3x3_1", 1, 384);
+    let wide = conv_bn(three, "branch3x3_2a", (1, 3), 384);
+    let high = conv_bn(three, "branch3x3_2b", (3, 1), 384);
     let double = conv_bn(conv_bn(x, "branch3x3dbl_1", 1, 448), "branch3x3dbl_2", 3, 384);
-    concat(&[
-        conv_bn(x, "branch1x1", 1, 320),
-        conv_bn(three, "branch3x3_2a", (1, 3), 384),
-        conv_bn(three, "branch3x3_2b", (3, 1), 384),
-        conv_bn(double, "branch3x3dbl_3a", (1, 3), 384),
-        conv_bn(double, "branch3x3dbl_3b", (3, 1), 384),
-        conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, 192),
-    ])
+    let double_wide = conv_bn(double, "branch3x3dbl_3a", (1, 3), 384);
+    let double_high = conv_bn(double, "branch3x3dbl_3b", (3, 1), 384);
+    let pooled = conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, 192);
+    concat(&[one, wide, high, double_wide, double_high, pooled])
 }
 
 /// Figure 8: the auxiliary classifier on the last 17×17 map.
@@ -154,6 +145,22 @@ pub(crate) const ALL: &[Architecture] = &[
             ..InputSpec::imagenet(342, 299)
         },
         totals: Totals { params: 23_834_568, macs: 5_713_216_096 },
+        pretrained: &[],
+    },
+    Architecture {
+        name: "inception_v3_keras",
+        family: "Inception",
+        edition: Edition::Keras,
+        note: "normalisation without scale, means without the padding",
+        paper: &SZEGEDY_2015,
+        data: DataSet::ImageNet,
+        input: [3, 299, 299],
+        net: |c| keras::inception(&inception_v3(&Config { heads: false, ..*c })?),
+        init: Init::Xavier { bias: 0.0 },
+        training: Training::ResNet,
+        naming: Naming { counted: keras::COUNTED, ..Naming::rules(&[("fc", "predictions")]) },
+        preparation: || keras::tf(299),
+        totals: Totals { params: 23_817_352, macs: 5_713_216_096 },
         pretrained: &[],
     },
 ];

@@ -21,6 +21,7 @@ mod googlenet;
 mod inception_resnet;
 mod inception_v3;
 mod inception_v4;
+mod keras;
 mod lenet;
 mod nin;
 mod papers;

@@ -3,6 +3,7 @@
 
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Value, add};
 
+use crate::keras;
 use crate::papers::HE_2016;
 use crate::resnet_cifar::option_a;
 use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
@@ -92,6 +93,46 @@ fn preresnet(config: &Config, repeats: [usize; 4]) -> Result<Graph, GraphError> 
     })
 }
 
+/// The same with ε as keras.applications has it.
+fn norm_relu_keras<'g>(x: Value<'g>, label: &str) -> Value<'g> {
+    x.at(label).batch_norm().eps(keras::EPS).relu()
+}
+
+/// As keras.applications has it: projection and last 1×1 with bias; a shortcut that only shrinks
+/// takes every second pixel.
+fn bottleneck_keras(x: Value, width: usize, stride: usize) -> Value {
+    let out = 4 * width;
+    let active = norm_relu_keras(x, "bn1");
+    let shortcut = if x.channels() != out {
+        active.at("shortcut").conv(1, out).stride(stride)
+    } else if stride > 1 {
+        x.at("shortcut").max_pool(1, stride)
+    } else {
+        x
+    };
+    let y = norm_relu_keras(conv(active, "conv1", 1, width, 1), "bn2");
+    let y = norm_relu_keras(conv(y, "conv2", 3, width, stride), "bn3");
+    add(shortcut, y.at("conv3").conv(1, out))
+}
+
+/// keras.applications' V2: the stem is not activated, its pooling sees the zeros around it, and a
+/// stage shrinks the map in its last unit.
+fn preresnet_keras(config: &Config, repeats: [usize; 4]) -> Result<Graph, GraphError> {
+    Graph::build(config.shape(), |x| {
+        let x = x.at("conv1").conv(7, 64).stride(2);
+        let mut x = x.at("pool1").max_pool(3, 2).pad(1).zero_pad();
+        for (stage, repeats) in (2..).zip(repeats) {
+            for i in 1..=repeats {
+                let stride = if stage < 5 && i == repeats { 2 } else { 1 };
+                let name = format!("conv{stage}_block{i}");
+                x = x.within(name, |x| bottleneck_keras(x, 16 << stage, stride));
+            }
+        }
+        let x = norm_relu_keras(x, "post_bn").at("avg_pool").global_avg_pool().flatten();
+        x.at("predictions").linear(config.classes)
+    })
+}
+
 const CIFAR: Architecture = Architecture {
     name: "",
     family: "Pre-activation ResNet",
@@ -119,6 +160,23 @@ const IMAGENET: Architecture = Architecture {
     ..CIFAR
 };
 
+const KERAS: Architecture = Architecture {
+    edition: Edition::Keras,
+    note: "V2: a stage shrinks the map in its last unit",
+    init: Init::Xavier { bias: 0.0 },
+    naming: Naming::rules(&[
+        ("*.shortcut", "*_0_conv"),
+        ("*.conv*", "*_*_conv"),
+        ("*.bn1", "*_preact_bn"),
+        ("*.bn2", "*_1_bn"),
+        ("*.bn3", "*_2_bn"),
+        ("conv1", "conv1_conv"),
+        ("pool1", "pool1_pool"),
+    ]),
+    preparation: || keras::tf(224),
+    ..IMAGENET
+};
+
 #[rustfmt::skip]
 pub(crate) const ALL: &[Architecture] = &[
     Architecture { name: "preresnet110_cifar", note: "basic blocks, option A", net: |c| cifar_basic(c, 110),
@@ -135,4 +193,10 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 60_185_128, macs: 11_513_626_624 }, ..IMAGENET },
     Architecture { name: "preresnet200", net: |c| preresnet(c, [3, 24, 36, 3]),
         totals: Totals { params: 64_666_152, macs: 15_007_481_856 }, ..IMAGENET },
+    Architecture { name: "resnet50v2_keras", net: |c| preresnet_keras(c, [3, 4, 6, 3]),
+        totals: Totals { params: 25_568_360, macs: 3_482_255_360 }, ..KERAS },
+    Architecture { name: "resnet101v2_keras", net: |c| preresnet_keras(c, [3, 4, 23, 3]),
+        totals: Totals { params: 44_577_896, macs: 7_194_476_544 }, ..KERAS },
+    Architecture { name: "resnet152v2_keras", net: |c| preresnet_keras(c, [3, 8, 36, 3]),
+        totals: Totals { params: 60_236_904, macs: 10_906_697_728 }, ..KERAS },
 ];

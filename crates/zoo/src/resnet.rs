@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Value, add};
 
+use crate::keras;
 use crate::papers::HE_2015;
 use crate::{Architecture, Config, DataSet, Edition, Totals, Training};
 
@@ -79,6 +80,37 @@ fn resnet(config: &Config, (block, repeats): Column) -> Result<Graph, GraphError
     })
 }
 
+/// Convolution with bias, then batch normalisation, as keras.applications has them.
+fn biased_bn<'g>(x: Value<'g>, i: &str, kernel: usize, out: usize, stride: usize) -> Value<'g> {
+    let x = x.at(format!("conv{i}")).conv(kernel, out).stride(stride);
+    x.at(format!("bn{i}")).batch_norm().eps(keras::EPS)
+}
+
+/// Figure 5, right, as keras.applications has it: the stride in the first 1×1.
+fn bottleneck_keras(x: Value, width: usize, stride: usize) -> Value {
+    let out = 4 * width;
+    let projects = stride > 1 || x.channels() != out;
+    let shortcut = if projects { biased_bn(x, "_proj", 1, out, stride) } else { x };
+    let y = biased_bn(x, "1", 1, width, stride).relu();
+    let y = biased_bn(y, "2", 3, width, 1).relu();
+    add(shortcut, biased_bn(y, "3", 1, out, 1)).relu()
+}
+
+fn resnet_keras(config: &Config, repeats: [usize; 4]) -> Result<Graph, GraphError> {
+    Graph::build(config.shape(), |x| {
+        let x = biased_bn(x, "1", 7, 64, 2).relu();
+        let mut x = x.at("pool1").max_pool(3, 2).pad(1);
+        for (stage, repeats) in (2..).zip(repeats) {
+            for i in 1..=repeats {
+                let stride = if stage > 2 && i == 1 { 2 } else { 1 };
+                let name = format!("conv{stage}_block{i}");
+                x = x.within(name, |x| bottleneck_keras(x, 16 << stage, stride));
+            }
+        }
+        x.at("avg_pool").global_avg_pool().flatten().at("predictions").linear(config.classes)
+    })
+}
+
 /// torchvision's keys, which the deeper editions share.
 pub(crate) const NAMES: Naming =
     Naming::rules(&[("*.conv_proj", "*.downsample.0"), ("*.bn_proj", "*.downsample.1")]);
@@ -101,6 +133,22 @@ const RESNET: Architecture = Architecture {
 };
 
 const V1_5: Architecture = Architecture { note: "v1.5: stride in the 3×3", ..RESNET };
+const KERAS: Architecture = Architecture {
+    edition: Edition::Keras,
+    note: "stride in the first 1×1, convolutions with bias",
+    init: Init::Xavier { bias: 0.0 },
+    naming: Naming::rules(&[
+        ("*.conv_proj", "*_0_conv"),
+        ("*.bn_proj", "*_0_bn"),
+        ("*.conv*", "*_*_conv"),
+        ("*.bn*", "*_*_bn"),
+        ("conv1", "conv1_conv"),
+        ("bn1", "conv1_bn"),
+        ("pool1", "pool1_pool"),
+    ]),
+    preparation: || keras::caffe(224),
+    ..RESNET
+};
 const V1: Architecture =
     Architecture { edition: Edition::Paper, note: "stride in the first 1×1", ..RESNET };
 
@@ -122,4 +170,10 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 44_549_160, macs: 7_570_194_432 }, ..V1 },
     Architecture { name: "resnet152_v1", net: |c| resnet(c, RESNET152),
         totals: Totals { params: 60_192_808, macs: 11_282_415_616 }, ..V1 },
+    Architecture { name: "resnet50_keras", net: |c| resnet_keras(c, [3, 4, 6, 3]),
+        totals: Totals { params: 25_583_592, macs: 3_857_973_248 }, ..KERAS },
+    Architecture { name: "resnet101_keras", net: |c| resnet_keras(c, [3, 4, 23, 3]),
+        totals: Totals { params: 44_601_832, macs: 7_570_194_432 }, ..KERAS },
+    Architecture { name: "resnet152_keras", net: |c| resnet_keras(c, [3, 8, 36, 3]),
+        totals: Totals { params: 60_268_520, macs: 11_282_415_616 }, ..KERAS },
 ];

@@ -63,6 +63,15 @@ fn vgg(config: &Config, column: &Column, after: After) -> Result<Graph, GraphErr
     })
 }
 
+/// keras.applications: every size of picture is flattened as it is, and nothing is dropped.
+fn vgg_keras(config: &Config, column: &Column) -> Result<Graph, GraphError> {
+    Graph::build(config.shape(), |x| {
+        let x = stages(x, column, relu).flatten();
+        let x = x.at("fc6").linear(4096).relu().at("fc7").linear(4096).relu();
+        x.at("fc8").linear(config.classes)
+    })
+}
+
 /// Without the two hidden linear layers: each map is averaged, and one layer classifies.
 fn vgg_gap(config: &Config, column: &Column) -> Result<Graph, GraphError> {
     Graph::build(config.shape(), |x| {
@@ -82,7 +91,7 @@ const VGG: Architecture = Architecture {
     net: |c| vgg(c, &D, relu),
     init: Init::KaimingFanOut,
     training: Training::Vgg,
-    naming: Naming { rules: &[], sequences: &[("conv1_1", "features"), ("fc6", "classifier")] },
+    naming: Naming::sequences(&[("conv1_1", "features"), ("fc6", "classifier")]),
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],
@@ -95,9 +104,26 @@ const PAPER: Architecture = Architecture {
     ..VGG
 };
 
+const KERAS: Architecture = Architecture {
+    edition: Edition::Keras,
+    init: Init::Xavier { bias: 0.0 },
+    naming: Naming::rules(&[
+        ("conv*_*", "block*_conv*"),
+        ("pool*", "block*_pool"),
+        ("fc6", "fc1"),
+        ("fc7", "fc2"),
+        ("fc8", "predictions"),
+    ]),
+    preparation: || crate::keras::caffe(224),
+    ..VGG
+};
+
 const GAP: Architecture = Architecture {
     edition: Edition::Modern,
-    naming: Naming { rules: &[("fc", "classifier")], sequences: &[("conv1_1", "features")] },
+    naming: Naming {
+        sequences: &[("conv1_1", "features")],
+        ..Naming::rules(&[("fc", "classifier")])
+    },
     ..VGG
 };
 
@@ -123,6 +149,10 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 132_863_336, macs: 7_609_090_048 }, ..PAPER },
     Architecture { name: "vgg_c", note: "Table 1, C: 1×1 convolutions end stages 3 to 5", net: |c| vgg(c, &C, relu),
         totals: Totals { params: 133_638_952, macs: 11_770_888_192 }, ..PAPER },
+    Architecture { name: "vgg16_keras", note: "Table 1, D", net: |c| vgg_keras(c, &D),
+        totals: Totals { params: 138_357_544, macs: 15_470_264_320 }, ..KERAS },
+    Architecture { name: "vgg19_keras", note: "Table 1, E", net: |c| vgg_keras(c, &E),
+        totals: Totals { params: 143_667_240, macs: 19_632_062_464 }, ..KERAS },
     Architecture { name: "vgg11_gap", note: "A, global average for the hidden linear layers", net: |c| vgg_gap(c, &A),
         totals: Totals { params: 9_733_480, macs: 7_485_968_384 }, ..GAP },
     Architecture { name: "vgg16_gap", note: "D, global average for the hidden linear layers", net: |c| vgg_gap(c, &D),

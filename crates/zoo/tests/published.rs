@@ -2,13 +2,14 @@
 //!
 //! `tests/golden/zoo.json` was written by torchvision 0.29.2, timm 1.0.31 and PyTorch definitions of the
 //! networks these lack: per network its totals and a row a layer, `[key, kind, output shape,
-//! parameters, multiply-adds]`, in order of execution. Rows of `keras_*` and of networks that are
-//! not registered are of other editions.
+//! parameters, multiply-adds]`, in order of execution. Those of `keras_*` are keras.applications',
+//! shapes channels last and running statistics among the parameters.
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use striate_graph::{Graph, Op};
+use striate_zoo::Edition;
 
 fn golden() -> BTreeMap<String, Value> {
     let text = include_str!("../../../tests/golden/zoo.json");
@@ -48,25 +49,57 @@ fn every_network_has_the_published_counts() {
         assert_eq!(total.params, entry.totals.params, "{}: parameters", entry.name);
         assert_eq!(total.macs, entry.totals.macs, "{}: multiply-adds", entry.name);
         assert_eq!(graph.classes(), entry.data.classes(), "{}: classes", entry.name);
-        let (edition, paper) = (entry.name.strip_suffix("_paper"), &golden);
-        let Some(golden) = paper.get(edition.unwrap_or(entry.name)) else {
+        let keras = entry.edition == Edition::Keras;
+        let name = match entry.name.strip_suffix("_keras") {
+            Some(name) => format!("keras_{name}"),
+            None => entry.name.strip_suffix("_paper").unwrap_or(entry.name).to_owned(),
+        };
+        let Some(golden) = golden.get(&name) else {
             // Not run by a reference implementation: checked by the paper's own counts in its file.
             assert!(["lenet1", "resnet56_cifar_b"].contains(&entry.name), "{}", entry.name);
             continue;
         };
-        assert_eq!(golden["params"], total.params, "{}: parameters", entry.name);
+        let params = if keras { "trainable" } else { "params" };
+        assert_eq!(golden[params], total.params, "{}: parameters", entry.name);
         assert_eq!(golden["macs"], total.macs, "{}: multiply-adds", entry.name);
         assert_eq!(golden["buffers"], graph.buffers(), "{}: statistics", entry.name);
         assert_eq!(golden["tensors"], graph.layout().params().len(), "{}: tensors", entry.name);
         let input: Vec<usize> = serde_json::from_value(golden["input"].clone()).unwrap();
-        assert_eq!(input, entry.input, "{}: input", entry.name);
         let rows = golden["layers"].as_array().unwrap();
+        if keras {
+            assert_eq!(channels_first(input), entry.input, "{}: input", entry.name);
+            let rows: Vec<Value> = rows.iter().filter_map(as_ours).collect();
+            compare_keyed(entry.name, &graph, &entry.naming.keys(&graph), &rows);
+            compare_unkeyed(entry.name, &graph, &rows);
+            continue;
+        }
+        assert_eq!(input, entry.input, "{}: input", entry.name);
         if rows.is_empty() {
             assert!(["resnet1202_cifar", "preresnet1001_cifar"].contains(&entry.name));
             continue;
         }
         compare_keyed(entry.name, &graph, &entry.naming.keys(&graph), rows);
         compare_unkeyed(entry.name, &graph, rows);
+    }
+}
+
+/// An extent of channels comes last in Keras.
+fn channels_first(mut shape: Vec<usize>) -> Vec<usize> {
+    shape.rotate_right(1);
+    shape
+}
+
+/// A row of Keras's in the terms of the others, if it is of a kind that these list.
+fn as_ours(row: &Value) -> Option<Value> {
+    let (shape, params, macs) = counts(row);
+    let shape = channels_first(shape);
+    match row[1].as_str().unwrap() {
+        "pad" | "add" | "concat" => None,
+        // Mean and variance of each channel are not learned.
+        "batchnorm" => Some(json!([row[0], row[1], shape, params - 2 * shape[0] as u64, macs])),
+        // Ours is still a map, of one pixel.
+        "avgpool" if shape.len() == 1 => Some(json!([row[0], row[1], [shape[0], 1, 1], 0, 0])),
+        _ => Some(json!([row[0], row[1], shape, params, macs])),
     }
 }
 
@@ -118,7 +151,9 @@ fn the_names_of_the_contract_are_all_there() {
         resnet20_cifar_b resnet20_cifar_c resnet32_cifar resnet44_cifar resnet56_cifar
         resnet110_cifar resnet1202_cifar preresnet110_cifar preresnet164_cifar
         preresnet1001_cifar preresnet50 preresnet101 preresnet152 preresnet200 squeezenet1_0
-        squeezenet1_1";
+        squeezenet1_1 vgg16_keras vgg19_keras resnet50_keras resnet101_keras resnet152_keras
+        resnet50v2_keras resnet101v2_keras resnet152v2_keras inception_v3_keras
+        inception_resnet_v2_keras";
     for name in wanted.split_whitespace() {
         assert!(striate_zoo::find(name).is_ok(), "{name}");
     }

@@ -34,6 +34,7 @@ const CASES: &[(&str, Net)] = &[
     ("max pool 2x2/2", |x| x.max_pool(2, 2)),
     ("max pool 3x3/2, ceil", |x| x.max_pool(3, 2).ceil()),
     ("max pool 3x2/(1,2), padding", |x| x.max_pool((3, 2), (1, 2)).pad([1, 0, 1, 1])),
+    ("max pool 3x3/2, zeros", |x| x.max_pool(3, 2).pad(1).zero_pad()),
     ("avg pool 2x2/2", |x| x.avg_pool(2, 2)),
     ("avg pool 3x3/2, padding counted, ceil", |x| x.avg_pool(3, 2).pad(1).ceil()),
     ("avg pool 3x3/1, padding not counted", |x| x.avg_pool(3, 1).pad(1).exclude_pad()),

@@ -78,7 +78,9 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
             Action::Linear { from: from.chw(), outputs: op.out, tail: Tail::default() }
         }
         Op::Pool(op) => match op.kind {
-            PoolKind::Max => Action::MaxPool(geometry::pool(op, 1, from, to)),
+            PoolKind::Max | PoolKind::MaxOfPadded => {
+                Action::MaxPool(geometry::pool(op, 1, from, to))
+            }
             PoolKind::Avg { .. } => Action::AvgPool(geometry::pool(op, 1, from, to)),
         },
         Op::AdaptiveAvgPool(_) => Action::AdaptiveAvgPool,

@@ -200,10 +200,13 @@ impl<'a> Packer<'a> {
     fn affine(&self, id: NodeId, eps: f32) -> Result<Affine, SourceError> {
         let slots = self.params(id).into_iter().map(|param| self.values(param));
         let slots: Vec<Vec<f32>> = slots.collect::<Result<_, _>>()?;
-        let at = |slot: usize, channel: usize| f64::from(slots[slot][channel]);
-        let channel = |c| {
-            let factor = at(0, c) / (at(3, c) + f64::from(eps)).sqrt();
-            (factor, at(1, c) - at(2, c) * factor)
+        let [scale @ .., shift, mean, variance] = &slots[..] else {
+            unreachable!("batch normalisation has them")
+        };
+        let channel = |c: usize| {
+            let scale = scale.first().map_or(1.0, |scale| f64::from(scale[c]));
+            let factor = scale / (f64::from(variance[c]) + f64::from(eps)).sqrt();
+            (factor, f64::from(shift[c]) - f64::from(mean[c]) * factor)
         };
         Ok((0..self.graph.node(id).shape.channels()).map(channel).collect())
     }

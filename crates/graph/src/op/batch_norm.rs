@@ -9,7 +9,7 @@ use crate::{Cost, Reason, Shape};
 /// # Shape
 /// Unchanged.
 /// # Parameters
-/// `weight` (γ) and `bias` (β) `C`; statistics `running_mean` and `running_var` `C`, which are
+/// `weight` (γ), unless there is no scale, and `bias` (β) `C`; statistics `running_mean` and `running_var` `C`, which are
 /// stored with the weights but not counted.
 /// # Source
 /// Ioffe & Szegedy 2015, Algorithms 1 and 2; PyTorch's `BatchNorm2d`; ONNX `BatchNormalization`.
@@ -19,6 +19,8 @@ pub struct BatchNorm {
     pub eps: f32,
     /// Share of the batch in the running statistics.
     pub momentum: f32,
+    /// Whether γ is learned; without, it is 1.
+    pub scale: bool,
 }
 
 impl BatchNorm {
@@ -34,16 +36,15 @@ impl BatchNorm {
     }
 
     pub(super) fn slots(&self, input: Shape) -> Vec<Slot> {
-        let slot = |leaf, role| Slot { leaf, shape: vec![input.channels()], role };
-        vec![
-            slot("weight", Role::Scale),
-            slot("bias", Role::Shift),
-            slot("running_mean", Role::Mean),
-            slot("running_var", Role::Variance),
-        ]
+        let slot = |(leaf, role)| Slot { leaf, shape: vec![input.channels()], role };
+        let scale = self.scale.then_some(("weight", Role::Scale));
+        let others =
+            [("bias", Role::Shift), ("running_mean", Role::Mean), ("running_var", Role::Variance)];
+        scale.into_iter().chain(others).map(slot).collect()
     }
 
     pub(super) fn cost(&self, input: Shape) -> Cost {
-        Cost { params: 2 * input.channels() as u64, ..Cost::default() }
+        let learned = 1 + u64::from(self.scale);
+        Cost { params: learned * input.channels() as u64, ..Cost::default() }
     }
 }

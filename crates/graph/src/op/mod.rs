@@ -120,7 +120,7 @@ impl Op {
             Op::Conv2d(_) => "conv2d",
             Op::Linear(_) => "linear",
             Op::Pool(pool) => match pool.kind {
-                PoolKind::Max => "max_pool",
+                PoolKind::Max | PoolKind::MaxOfPadded => "max_pool",
                 PoolKind::Avg { .. } => "avg_pool",
             },
             Op::AdaptiveAvgPool(_) => "adaptive_avg_pool",

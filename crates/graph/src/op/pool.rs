@@ -22,7 +22,7 @@ pub struct Pool {
     pub kernel: Size,
     /// Step of the window.
     pub stride: Size,
-    /// Padding; never a maximum, and counted in a mean only if the kind says so.
+    /// Padding; whether it counts, the kind says.
     pub pad: Sides,
     /// Whether the number of windows is rounded up.
     pub ceil: bool,
@@ -31,8 +31,10 @@ pub struct Pool {
 /// What is taken of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest value.
+    /// The largest value; the padding is never it.
     Max,
+    /// The largest value, the padding counted as zeros (Keras's `ZeroPadding2D` before a pooling).
+    MaxOfPadded,
     /// The mean.
     Avg {
         /// Divide by the window clipped to the *padded* picture (Caffe, PyTorch's default), not by

@@ -6,7 +6,8 @@ use super::{Destination, LANES, Pixel, blocks};
 use crate::pool::{Window, visit_adaptive};
 use crate::threads::Threads;
 
-/// The largest value of every window; not a number if one of them is not.
+/// The largest value of every window, padding that counts among them; not a number if one of them is
+/// not.
 ///
 /// # Panics
 /// If a value has another length than the geometry says.
@@ -101,7 +102,8 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a || b.is_nan() { b } else { a }
 }
 
-/// Every window of a plane: its values joined lane by lane, and finished with their count.
+/// Every window of a plane: its values joined lane by lane, from `start` on or from the zeros of the
+/// padding, and finished with their count.
 struct Windows<'a, J, F> {
     window: &'a Window,
     x: &'a [Pixel],
@@ -126,7 +128,9 @@ where
             let (rows, high) = window.clip(0, row);
             for (column, y) in y.iter_mut().enumerate() {
                 let (columns, wide) = window.clip(1, column);
-                let mut joined = [start; LANES];
+                let count = high * wide;
+                let padded = window.pads(&rows, &columns, count);
+                let mut joined = [if padded { 0.0 } else { start }; LANES];
                 for row in rows.clone() {
                     for x in &x[row * width..][columns.clone()] {
                         for (joined, x) in joined.iter_mut().zip(&x.0) {
@@ -134,7 +138,7 @@ where
                         }
                     }
                 }
-                y.0 = finish(joined, high * wide);
+                y.0 = finish(joined, count);
             }
         }
     }

@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = &[
     case("conv: whole picture",      3, chw(4, 5, 5),    |x| x.conv(5, 12).pad(0)),
     case("conv: ReLU",               2, chw(3, 7, 7),    |x| x.conv(3, 6).relu()),
     case("conv: folded",             2, chw(3, 7, 7),    |x| x.conv(3, 6).no_bias().batch_norm().relu()),
+    case("conv: folded, no scale",   2, chw(3, 7, 7),    |x| x.conv(3, 6).no_bias().batch_norm().no_scale().relu()),
     case("conv: folded twice",       2, chw(3, 7, 7),    |x| x.conv(3, 6).batch_norm().eps(1e-3).batch_norm()),
     case("conv: folded groups",      1, chw(4, 7, 5),    |x| x.conv(3, 8).groups(4).batch_norm().relu()),
     case("conv: folded table",       1, chw(2, 6, 6),    |x| x.conv(3, 3).table(&["X.X", "XX."]).batch_norm()),

@@ -61,6 +61,7 @@ pub fn hand() -> Vec<Hand> {
         // Padding is never the maximum, though all values are negative.
         of(case("max: padded", 1, chw(1, 1, 2), |x| x.max_pool(3, 1).pad(1)), &[], &[-5., -7.], &[-5., -5.]),
         // ⌈(4 − 3) / 2⌉ + 1 = 2 columns; the second window holds the columns 2 and 3 alone.
+        of(case("max: zeros", 1, chw(1, 1, 2), |x| x.max_pool((1, 2), 1).pad([0, 1, 0, 0]).zero_pad()), &[], &[-5., -7.], &[0., -5.]),
         of(case("max: ceil", 1, chw(1, 3, 4), |x| x.max_pool(3, 2).ceil()), &[], TWELVE, &[11., 12.]),
         // Sums of windows of 3 with a zero on either side: (0+1+2)/3, (1+2+3)/3, (2+3+0)/3, by rows of one.
         of(case("mean: padding counts", 1, chw(1, 1, 3), |x| x.avg_pool((1, 3), 1).pad((0, 1))),

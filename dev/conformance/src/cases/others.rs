@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     case("linear: folded",         3, Shape::Flat(20),  |x| x.linear(8).batch_norm().relu()),
     case("linear: of a map",       2, chw(3, 4, 5),     |x| x.flatten().linear(6)),
     case("norm alone",             2, chw(3, 4, 5),     |x| x.batch_norm().relu()),
+    case("norm without scale",     2, chw(3, 4, 5),     |x| x.batch_norm().no_scale().relu()),
     case("norm of a row",          3, Shape::Flat(9),   |x| x.batch_norm().eps(1e-3)),
     case("norm of a flat map",     2, chw(2, 3, 3),     |x| x.conv(3, 2).flatten().batch_norm()),
     case("norm of a dropped map",  2, chw(2, 3, 3),     |x| x.conv(3, 2).dropout(0.5).batch_norm()),

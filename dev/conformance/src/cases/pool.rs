@@ -7,6 +7,7 @@ pub(super) const CASES: &[Case] = &[
     case("max: overlapping",        1, chw(5, 13, 13),  |x| x.max_pool(3, 2)),
     case("max: padded",             2, chw(2, 7, 6),    |x| x.max_pool(3, 2).pad(1)),
     case("max: one side padded",    1, chw(2, 6, 6),    |x| x.max_pool(3, 2).pad([0, 0, 1, 1])),
+    case("max: padded with zeros",  2, chw(5, 7, 6),    |x| x.max_pool(3, 2).pad(1).zero_pad()),
     case("max: ceil",               1, chw(2, 8, 9),    |x| x.max_pool(3, 2).ceil()),
     case("max: ceil, padded",       2, chw(2, 5, 5),    |x| x.max_pool(2, 3).pad(1).ceil()),
     case("max: uneven",             1, chw(3, 9, 10),   |x| x.max_pool((2, 3), (3, 1)).pad([1, 0, 0, 2])),

@@ -1,0 +1,304 @@
+//! What is read of an HDF5 file: groups, attributes that are text, and where datasets are.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use hdf5_reader::error::Error;
+use hdf5_reader::group::Group;
+use hdf5_reader::messages::HdfMessage;
+use hdf5_reader::messages::layout::DataLayout;
+use hdf5_reader::{ByteOrder, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer};
+
+use crate::source::Source;
+use crate::{Dtype, Element, FormatError};
+
+/// The most groups and datasets of a file: a network of a hundred thousand layers has them.
+const MAX_OBJECTS: usize = 1 << 19;
+
+/// The deepest that groups lie in each other.
+const MAX_DEPTH: usize = 32;
+
+/// The largest header of a group or dataset, names of layers included.
+const MAX_HEADER: usize = 16 << 20;
+
+/// The largest chunk of a dataset.
+const MAX_CHUNK: usize = 256 << 20;
+
+/// The most bytes of values that are decoded, and how many a byte of the file may become: deflate
+/// makes at most 1032.
+const MAX_DECODED: u64 = 1 << 33;
+const MAX_RATIO: u64 = 1032;
+
+/// An HDF5 file within a source.
+pub(super) struct Hdf5<'p> {
+    file: Hdf5File,
+    place: &'p str,
+    start: u64,
+    len: u64,
+}
+
+/// A dataset: what it holds, and where.
+pub(super) struct Dataset {
+    pub(super) shape: Vec<usize>,
+    pub(super) element: Element,
+    /// Its bytes in the file, if they follow each other there; else as many, from 0 on.
+    pub(super) range: Range<usize>,
+    in_file: bool,
+    dataset: hdf5_reader::Dataset,
+}
+
+/// A part of a source as the crate wants it.
+struct Section {
+    source: Source,
+    bytes: Range<u64>,
+}
+
+impl Storage for Section {
+    fn len(&self) -> u64 {
+        self.bytes.end - self.bytes.start
+    }
+
+    fn read_range(&self, offset: u64, len: usize) -> Result<StorageBuffer, Error> {
+        let available = self.len().saturating_sub(offset);
+        if len as u64 > available {
+            return Err(Error::UnexpectedEof { offset, needed: len as u64, available });
+        }
+        let mut room = vec![0; len];
+        self.source.read(self.bytes.start + offset, &mut room)?;
+        Ok(StorageBuffer::from_vec(room))
+    }
+}
+
+impl<'p> Hdf5<'p> {
+    pub(super) fn open(
+        source: &Source,
+        bytes: Range<u64>,
+        place: &'p str,
+    ) -> Result<Hdf5<'p>, FormatError> {
+        let (start, len) = (bytes.start, bytes.end - bytes.start);
+        let section = Section { source: source.clone(), bytes };
+        let options = OpenOptions::default()
+            .with_chunk_cache_bytes(0)
+            .with_max_chunk_bytes(MAX_CHUNK)
+            .with_max_object_header_bytes(MAX_HEADER);
+        let file = Hdf5File::from_storage_with_options(Arc::new(section), options)
+            .map_err(|error| broken(place, start, &error))?;
+        let file = Hdf5 { file, place, start, len };
+        let superblock = file.file.superblock();
+        let end = superblock.eof_address;
+        if superblock.base_address != 0 {
+            return Err(file.malformed("addresses from elsewhere than its first byte", "from it"));
+        }
+        if end > len {
+            return Err(file.malformed(
+                format!("the end of the file after {len} bytes of {end}"),
+                "a whole one: copy or download it again",
+            ));
+        }
+        Ok(file)
+    }
+
+    pub(super) fn malformed(&self, found: impl Into<String>, expected: &str) -> FormatError {
+        FormatError::Malformed {
+            place: self.place.to_owned(),
+            offset: self.start,
+            found: found.into(),
+            expected: expected.to_owned(),
+        }
+    }
+
+    fn broken(&self, error: &Error) -> FormatError {
+        broken(self.place, self.start, error)
+    }
+
+    /// The group of a path, if there is one.
+    fn group(&self, path: &str) -> Result<Option<Group>, FormatError> {
+        match self.file.group(path) {
+            Ok(group) => Ok(Some(group)),
+            Err(Error::GroupNotFound(_)) => Ok(None),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// An attribute of a group that is text, or several; of several that are too long for one
+    /// header Keras numbers the parts.
+    pub(super) fn strings(
+        &self,
+        path: &str,
+        name: &str,
+    ) -> Result<Option<Vec<String>>, FormatError> {
+        let Some(group) = self.group(path)? else { return Ok(None) };
+        let attributes = group.attributes().map_err(|error| self.broken(&error))?;
+        let find = |name: &str| attributes.iter().find(|attribute| attribute.name == name);
+        let mut all = Vec::new();
+        let parts = match find(name) {
+            Some(whole) => vec![whole],
+            None => (0..).map_while(|part| find(&format!("{name}{part}"))).collect(),
+        };
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        for part in parts {
+            // Of nothing h5py makes numbers.
+            if part.num_elements().map_err(|error| self.broken(&error))? == 0 {
+                continue;
+            }
+            let mut strings = part.read_strings();
+            if strings.is_err() {
+                strings = part.read_string().map(|one| vec![one]);
+            }
+            all.extend(strings.map_err(|error| self.broken(&error))?);
+        }
+        Ok(Some(all))
+    }
+
+    /// The paths of all groups inside one, at any depth, in the order of their names.
+    pub(super) fn groups(&self, path: &str) -> Result<Vec<String>, FormatError> {
+        let Some(root) = self.group(path)? else { return Ok(Vec::new()) };
+        let mut paths = Vec::new();
+        // A group may be linked from several places, also from inside itself.
+        let mut seen = HashSet::from([root.address()]);
+        let mut open = vec![(path.to_owned(), root, 0)];
+        while let Some((path, group, depth)) = open.pop() {
+            let children = group.groups().map_err(|error| self.broken(&error))?;
+            for child in children.into_iter().rev() {
+                if depth == MAX_DEPTH || seen.len() == MAX_OBJECTS {
+                    return Err(FormatError::TooLarge {
+                        place: self.place.to_owned(),
+                        found: format!("`{}`", path.escape_debug()),
+                        limit: format!("{MAX_OBJECTS} groups, {MAX_DEPTH} in each other"),
+                    });
+                }
+                if !seen.insert(child.address()) {
+                    let found = format!("`{}` linked twice", child.name().escape_debug());
+                    return Err(self.malformed(found, "a tree of groups"));
+                }
+                open.push((format!("{path}/{}", child.name()), child, depth + 1));
+            }
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+
+    /// The dataset of a path.
+    pub(super) fn dataset(&self, path: &str) -> Result<Dataset, FormatError> {
+        let found = self.find(path)?;
+        found.ok_or_else(|| {
+            let found = format!("no dataset `{}`", path.escape_debug());
+            self.malformed(found, "the one that is listed: copy or download the file again")
+        })
+    }
+
+    /// The dataset of a path, if there is one.
+    pub(super) fn find(&self, path: &str) -> Result<Option<Dataset>, FormatError> {
+        let dataset = match self.file.dataset(path) {
+            Ok(dataset) => dataset,
+            Err(Error::Context { source, .. })
+                if matches!(*source, Error::DatasetNotFound(_) | Error::GroupNotFound(_)) =>
+            {
+                return Ok(None);
+            }
+            Err(Error::DatasetNotFound(_) | Error::GroupNotFound(_)) => return Ok(None),
+            Err(error) => return Err(self.broken(&error)),
+        };
+        let (element, size) = element(&dataset);
+        let shape: Option<Vec<usize>> =
+            dataset.shape().iter().map(|&extent| usize::try_from(extent).ok()).collect();
+        let bytes = shape.as_ref().and_then(|shape| {
+            shape.iter().try_fold(size, |bytes, &extent| bytes.checked_mul(extent))
+        });
+        let (Some(shape), Some(bytes)) = (shape, bytes) else {
+            let found = format!("`{path}` of shape {:?}", dataset.shape());
+            return Err(self.malformed(found, "a size that a file can have"));
+        };
+        let header = self.file.get_or_parse_header(dataset.address());
+        let header = header.map_err(|error| self.broken(&error))?;
+        let mut layouts = header.messages.iter().filter_map(|message| match message {
+            HdfMessage::DataLayout(layout) => Some(&layout.layout),
+            _ => None,
+        });
+        // Those that no value was written to have no address.
+        let address = match layouts.next_back() {
+            Some(DataLayout::Contiguous { address, .. }) if *address != u64::MAX => Some(*address),
+            Some(_) | None => None,
+        };
+        let outside = |found: String| self.malformed(found, "it to be within the file");
+        let range = match address {
+            Some(address) => {
+                let end = address.checked_add(bytes as u64).filter(|end| *end <= self.len);
+                let end = end.ok_or_else(|| {
+                    outside(format!("`{path}`, {bytes} bytes from byte {address} on"))
+                })?;
+                address as usize..end as usize
+            }
+            None => 0..bytes,
+        };
+        Ok(Some(Dataset { shape, element, range, in_file: address.is_some(), dataset }))
+    }
+
+    /// The values of all datasets, one after the other, if some of them are not as they are in the
+    /// file: in chunks, or compressed.
+    pub(super) fn decoded<'d>(
+        &self,
+        datasets: impl Iterator<Item = &'d Dataset> + Clone,
+    ) -> Result<Option<Vec<u8>>, FormatError> {
+        if datasets.clone().all(|dataset| dataset.in_file) {
+            return Ok(None);
+        }
+        let len: u64 = datasets.clone().map(|dataset| dataset.range.len() as u64).sum();
+        let limit = MAX_DECODED.min(self.len.saturating_mul(MAX_RATIO));
+        let mut values = Vec::new();
+        if len > limit || values.try_reserve_exact(len as usize).is_err() {
+            return Err(FormatError::TooLarge {
+                place: self.place.to_owned(),
+                found: format!("{len} bytes of compressed values"),
+                limit: format!("{limit} bytes for a file of {}, and what is free", self.len),
+            });
+        }
+        for dataset in datasets {
+            let start = values.len();
+            values.resize(start + dataset.range.len(), 0);
+            let read = dataset.dataset.read_raw_bytes_into(&mut values[start..]);
+            read.map_err(|error| self.broken(&error))?;
+        }
+        Ok(Some(values))
+    }
+}
+
+fn broken(place: &str, start: u64, error: &Error) -> FormatError {
+    FormatError::Malformed {
+        place: place.to_owned(),
+        offset: start,
+        found: format!("an HDF5 file with a mistake ({})", error.to_string().escape_debug()),
+        expected: String::from("a whole one, as Keras makes: copy or download it again"),
+    }
+}
+
+/// The type of a dataset's values, and the bytes of one.
+fn element(dataset: &hdf5_reader::Dataset) -> (Element, usize) {
+    let size = dataset.raw_element_size().unwrap_or(1);
+    // What NumPy does not know, Keras says beside it.
+    let brain = || {
+        let dtype = dataset.attribute("dtype").and_then(|attribute| attribute.read_string());
+        dtype.is_ok_and(|dtype| dtype == "bfloat16") && size == 2
+    };
+    let float = match *dataset.dtype() {
+        _ if brain() => Some(Dtype::BF16),
+        Datatype::FloatingPoint { size, byte_order: ByteOrder::LittleEndian } => match size {
+            8 => Some(Dtype::F64),
+            4 => Some(Dtype::F32),
+            2 => Some(Dtype::F16),
+            _ => None,
+        },
+        _ => None,
+    };
+    match float {
+        Some(dtype) => (Element::Float(dtype), dtype.size()),
+        None => {
+            let text = format!("{:?}", dataset.dtype());
+            let word = text.split([' ', '{', '(']).next().unwrap_or_default().to_owned();
+            (Element::Other(format!("{word} of {size} bytes")), size)
+        }
+    }
+}
