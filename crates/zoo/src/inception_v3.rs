@@ -73,17 +73,20 @@ fn reduction_b(x: Value) -> Value {
     concat(&[three, halve(seven, "branch7x7x3_4", 192), x.at("pool").max_pool(3, 2)])
 }
 
-/// Figure 7, at 8×8: 3×3 expanded into 1×3 and 3×1 side by side.
+/// 1×3 and 3×1 side by side.
+fn spread<'g>(x: Value<'g>, labels: [&str; 2]) -> Value<'g> {
+    concat(&[conv_bn(x, labels[0], (1, 3), 384), conv_bn(x, labels[1], (3, 1), 384)])
+}
+
+/// Figure 7, at 8×8: 3×3 expanded into 1×3 and 3×1.
 fn module_c(x: Value) -> Value {
     let one = conv_bn(x, "branch1x1", 1, 320);
     let three = conv_bn(x, "branch3x3_1", 1, 384);
-    let wide = conv_bn(three, "branch3x3_2a", (1, 3), 384);
-    let high = conv_bn(three, "branch3x3_2b", (3, 1), 384);
+    let three = spread(three, ["branch3x3_2a", "branch3x3_2b"]);
     let double = conv_bn(conv_bn(x, "branch3x3dbl_1", 1, 448), "branch3x3dbl_2", 3, 384);
-    let double_wide = conv_bn(double, "branch3x3dbl_3a", (1, 3), 384);
-    let double_high = conv_bn(double, "branch3x3dbl_3b", (3, 1), 384);
+    let double = spread(double, ["branch3x3dbl_3a", "branch3x3dbl_3b"]);
     let pooled = conv_bn(x.at("pool").avg_pool(3, 1).pad(1), "branch_pool", 1, 192);
-    concat(&[one, wide, high, double_wide, double_high, pooled])
+    concat(&[one, three, double, pooled])
 }
 
 /// Figure 8: the auxiliary classifier on the last 17×17 map.
