@@ -148,3 +148,165 @@ fn current(file: &Hdf5, config: &Config) -> Result<Vec<Layer>, FormatError> {
     }
     Ok(layers)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use striate_graph::op::Conv2d;
+    use striate_graph::{Graph, Naming, Params, Shape};
+    use zip::write::SimpleFileOptions;
+    use zip::{CompressionMethod, ZipWriter};
+
+    use crate::{FormatError, TensorFile};
+
+    /// What `make.py` there had Keras save.
+    macro_rules! file {
+        ($name:literal) => {
+            include_bytes!(concat!("../tests/keras/", $name)).as_slice()
+        };
+    }
+
+    const NAMES: Naming = Naming::rules(&[("bn1", "batch_normalization")]);
+
+    fn parse(bytes: &[u8]) -> Result<TensorFile, FormatError> {
+        TensorFile::parse(bytes.to_vec(), "bytes")
+    }
+
+    /// The network of `make.py`.
+    fn network() -> Graph {
+        Graph::build(Shape::map(2, 4, 5), |x| {
+            let x = x.at("c1").conv((3, 2), 3).pad(0).at("bn1").batch_norm().eps(1e-3).no_scale();
+            let x = x.at("d1").conv((1, 2), 6).pad(0).groups(3).relu();
+            x.flatten().at("bn").batch_norm().eps(1e-3).at("fc").linear(4)
+        })
+        .unwrap()
+    }
+
+    fn expected() -> Params {
+        let file = parse(file!("expected.safetensors")).unwrap();
+        file.load(&network(), &Naming::NODES, &[]).unwrap().params
+    }
+
+    #[test]
+    fn every_format_holds_the_same() {
+        let graph = network();
+        let conv = graph.node(graph.find("d1").unwrap());
+        assert!(matches!(&conv.op, striate_graph::Op::Conv2d(Conv2d { groups: 3, .. })));
+        for (name, bytes) in [
+            ("model.weights.h5", file!("model.weights.h5")),
+            ("chunked.weights.h5", file!("chunked.weights.h5")),
+            ("legacy.h5", file!("legacy.h5")),
+            ("whole.h5", file!("whole.h5")),
+            ("model.keras", file!("model.keras")),
+            ("deflated.keras", file!("deflated.keras")),
+        ] {
+            let loaded = parse(bytes).unwrap().load(&graph, &NAMES, &[]);
+            let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert_eq!(loaded.params, expected(), "{name}");
+            let version = loaded.metadata.get("keras_version");
+            assert_eq!(version.is_some(), !name.contains("weights"), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_layers() {
+        let names = |bytes: &[u8]| -> Vec<String> {
+            let mut tensors = parse(bytes).unwrap().listing().tensors.clone();
+            tensors.sort_by(|a, b| a.name.cmp(&b.name));
+            tensors.into_iter().map(|tensor| tensor.name).collect()
+        };
+        let all = names(file!("model.weights.h5"));
+        assert_eq!(all[..2], ["batch_normalization.bias", "batch_normalization.running_mean"]);
+        assert!(all.contains(&String::from("fc.weight")), "{all:?}");
+        assert_eq!(names(file!("model.keras")), all);
+        assert_eq!(names(file!("legacy.h5")), all);
+        // Without names these are no layers' of another edition.
+        assert_eq!(names(file!("tiny_chunked.weights.h5"))[0], "layers/dense.bias");
+        assert_eq!(parse(file!("tiny.h5")).unwrap().listing().tensors[0].shape, [3, 2]);
+    }
+
+    #[test]
+    fn what_is_no_model_is_refused() {
+        let error = parse(file!("loop.weights.h5")).unwrap_err().to_string();
+        assert!(error.contains("`again` linked twice, expected a tree of groups"), "{error}");
+        let error = parse(b"\x89HDF\r\n\x1a\nversion of a kind nobody knows").unwrap_err();
+        assert!(matches!(error, FormatError::Malformed { .. }), "{error}");
+    }
+
+    /// An archive as Keras makes it, but of this.
+    fn archive(config: &[u8], weights: &[u8], method: CompressionMethod) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        for (name, bytes) in [("config.json", config), ("model.weights.h5", weights)] {
+            zip.start_file(name, options).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn an_archive_is_what_it_says() {
+        let (stored, deflated) = (CompressionMethod::Stored, CompressionMethod::Deflated);
+        let tiny = file!("tiny.weights.h5");
+        for method in [stored, deflated] {
+            let file = parse(&archive(b"{\"config\":{}}", tiny, method)).unwrap();
+            assert_eq!(file.listing().tensors.len(), 2);
+            let error = parse(&archive(b"{", tiny, method)).unwrap_err().to_string();
+            assert!(error.starts_with("bytes: metadata `config.json`: found EOF"), "{error}");
+            let nested = [b"{\"config\":".repeat(5000), b"}".repeat(5000)].concat();
+            assert!(parse(&archive(&nested, tiny, method)).is_err());
+            // Sixteen million zeros in some thousand bytes are no HDF5 file.
+            let error = parse(&archive(b"{\"config\":{}}", &[0; 1 << 24], method)).unwrap_err();
+            assert!(matches!(error, FormatError::Malformed { .. }), "{error}");
+        }
+        // The first entry's size, in its own header and in the directory, is a lie.
+        let mut bomb = archive(b"{\"config\":{}}", tiny, deflated);
+        let sizes: Vec<usize> = (0..bomb.len() - 4)
+            .filter(|&at| bomb[at..at + 4] == (tiny.len() as u32).to_le_bytes())
+            .collect();
+        for at in sizes {
+            bomb[at..at + 4].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
+        }
+        let error = parse(&bomb).unwrap_err();
+        assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_refused() {
+        for bytes in [file!("tiny.weights.h5"), file!("tiny.h5"), file!("tiny_chunked.weights.h5")]
+        {
+            for len in 8..bytes.len() {
+                assert!(parse(&bytes[..len]).is_err(), "{len} of {}", bytes.len());
+            }
+        }
+        for bytes in [file!("tiny.keras"), file!("deflated.keras")] {
+            for len in (0..bytes.len()).step_by(7) {
+                assert!(parse(&bytes[..len]).is_err(), "{len} of {}", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused_or_harmless() {
+        // Every bit of the first two, and a sample of those that have the same structures.
+        for (bytes, step) in [
+            (file!("tiny.weights.h5"), 1),
+            (file!("tiny_chunked.weights.h5"), 1),
+            (file!("tiny.h5"), 5),
+            (file!("deflated.keras"), 5),
+            (file!("tiny.keras"), 11),
+        ] {
+            for bit in (0..bytes.len() * 8).step_by(step) {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let Ok(file) = parse(&flipped) else { continue };
+                for stored in &file.listing().tensors {
+                    if let Ok(tensor) = file.tensor(stored) {
+                        assert_eq!(tensor.shape(), stored.shape, "bit {bit}");
+                    }
+                }
+            }
+        }
+    }
+}

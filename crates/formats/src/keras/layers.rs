@@ -108,9 +108,13 @@ pub(super) fn by_name(datasets: &[(String, Dataset)]) -> (Vec<String>, Option<Cl
         leaf.map_or_else(|| last.to_owned(), |(_, leaf)| (*leaf).to_owned())
     };
     let leaves = datasets.iter().map(leaf).collect();
-    // Depthwise convolutions have had a `kernel` too; the class is in the path then.
-    let depthwise = datasets.iter().any(|(name, _)| name.contains("depthwise_conv2d"));
-    if depthwise && class == Some(Class::Conv2d) {
+    // Depthwise convolutions have had a `kernel` too, but a bias for each input times the last axis.
+    let shapes: Vec<&[usize]> = datasets.iter().map(|(_, dataset)| &dataset.shape[..]).collect();
+    if let [[_, _, channels, multiplier], [outputs]] = shapes[..]
+        && class == Some(Class::Conv2d)
+        && *channels > 1
+        && channels.checked_mul(*multiplier) == Some(*outputs)
+    {
         class = Some(Class::DepthwiseConv2d);
     }
     (leaves, class)
