@@ -9,18 +9,20 @@ mod archive;
 mod hdf5;
 mod layers;
 mod order;
+mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use crate::file::Contents;
 use crate::source::Source;
-use crate::{FormatError, Listing};
+use crate::{CLASSES, FormatError, INPUT, Listing, MODEL};
 use hdf5::{Dataset, Hdf5};
 use layers::{Class, Layer};
 
 pub(crate) use archive::{Config, contents as archive};
 pub(crate) use order::{flattened, ordinals};
+pub use write::save_keras;
 
 /// How HDF5 begins.
 pub(crate) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
@@ -36,7 +38,7 @@ pub(crate) fn contents(
     let file = Hdf5::open(source, section.clone(), &place)?;
     let (metadata, mut layers) = match legacy(&file)? {
         Some((metadata, layers)) => (metadata, layers),
-        None => (BTreeMap::new(), current(&file, config)?),
+        None => (own_metadata(&file)?, current(&file, config)?),
     };
     if layers.is_empty() {
         return Err(FormatError::Unsupported {
@@ -118,6 +120,17 @@ fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
     Ok(Some((metadata, layers)))
 }
 
+/// What this project says of weights it wrote.
+fn own_metadata(file: &Hdf5) -> Result<BTreeMap<String, String>, FormatError> {
+    let mut metadata = BTreeMap::new();
+    for key in [INPUT, CLASSES, MODEL] {
+        if let Some([value]) = file.strings("", key)?.as_deref() {
+            metadata.insert(key.to_owned(), value.clone());
+        }
+    }
+    Ok(metadata)
+}
+
 /// The layers of Keras 3, and of 2.13's files like them: groups called after the class of a layer
 /// and its number among those of the class, in which the tensors are numbered. What the layer is
 /// called is an attribute, or in a configuration beside, or nowhere.
@@ -151,14 +164,15 @@ fn current(file: &Hdf5, config: &Config) -> Result<Vec<Layer>, FormatError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::{Cursor, Write};
 
     use striate_graph::op::Conv2d;
-    use striate_graph::{Graph, Naming, Params, Shape};
+    use striate_graph::{Graph, InputSpec, Naming, Params, Shape};
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, ZipWriter};
 
-    use crate::{FormatError, TensorFile};
+    use crate::{FormatError, MODEL, TensorFile, save_keras};
 
     /// What `make.py` there had Keras save.
     macro_rules! file {
@@ -207,6 +221,34 @@ mod tests {
             let version = loaded.metadata.get("keras_version");
             assert_eq!(version.is_some(), !name.contains("weights"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.weights.h5");
+        let (graph, params) = (network(), expected());
+        let input = InputSpec::imagenet(256, 224);
+        let own = BTreeMap::from([(MODEL.to_owned(), String::from("a name"))]);
+        save_keras(&path, &graph, &params, &NAMES, Some(&input), &own).unwrap();
+        let loaded = crate::load(&path, &graph, &NAMES).unwrap();
+        assert_eq!((loaded.params, loaded.input), (params.clone(), Some(input)));
+        assert_eq!(loaded.metadata, own);
+        // Of its own kind, to the byte that Keras reads.
+        let theirs = parse(file!("model.weights.h5")).unwrap();
+        let ours = crate::read(&path).unwrap();
+        for tensor in &theirs.listing().tensors {
+            let same = ours.listing().tensors.iter().find(|own| own.ordinal == tensor.ordinal);
+            assert_eq!(ours.tensor(same.unwrap()).unwrap(), theirs.tensor(tensor).unwrap());
+        }
+
+        let rbf = Graph::build(Shape::Flat(1), |x| x.at("rbf").rbf(vec![vec![true]])).unwrap();
+        let codes = Params::zeros(&rbf);
+        let none = BTreeMap::new();
+        let error = save_keras(&path, &rbf, &codes, &NAMES, None, &none).unwrap_err().to_string();
+        assert!(error.ends_with("`rbf.weight`: Keras has no such layer"), "{error}");
+        let error = save_keras(&path, &graph, &codes, &NAMES, None, &none).unwrap_err();
+        assert!(matches!(error, FormatError::Unwritable { .. }), "{error}");
     }
 
     #[test]

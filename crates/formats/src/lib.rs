@@ -50,6 +50,7 @@ pub use dtype::{Dtype, Element};
 pub use error::{FormatError, MismatchError, Misshapen};
 pub use file::{Listing, StoredTensor, TensorFile, list, read};
 pub use format::Format;
+pub use keras::save_keras;
 pub use model::Model;
 pub use stored::StoredParams;
 pub use tensors::{read_tensor, read_tensors, write_tensors};
