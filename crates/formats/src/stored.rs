@@ -124,11 +124,8 @@ impl ParamSource for StoredParams {
 /// flattened channels last in the file's framework.
 fn channels_first(graph: &Graph, param: &Param, stored: &StoredTensor) -> StoredTensor {
     let node = graph.node(param.node);
-    let of_inputs = match node.op {
-        Op::Linear(_) => param.slot.role == Role::Weight,
-        Op::BatchNorm(_) => true,
-        _ => false,
-    };
+    let weighs = matches!(node.op, Op::Linear(_)) && param.slot.role == Role::Weight;
+    let of_inputs = weighs || matches!(node.op, Op::BatchNorm(_));
     let mut tensor = stored.clone();
     if !of_inputs || stored.ordinal.is_none() {
         return tensor;

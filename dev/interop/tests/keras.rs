@@ -1,10 +1,13 @@
-//! What Keras saves, read and run here: logits within 1e-4 of their maximum of Keras's own.
+//! What Keras saves, read and run here: logits within 1e-4 of their maximum of Keras's own. And back:
+//! what is written here, loaded by Keras, equal to the bit.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 
 use interop::{error, python};
 use striate_exec::{Backend, Native, Options};
-use striate_formats::{StoredParams, read, read_tensors};
+use striate_formats::{StoredParams, read, read_tensor, read_tensors, save_keras};
 use striate_graph::Graph;
 use striate_tensor::Tensor;
 use striate_zoo::{Config, find};
@@ -14,6 +17,7 @@ const CLASSES: usize = 10;
 
 /// A network as Keras runs it.
 struct Known {
+    application: String,
     directory: tempfile::TempDir,
     input: Tensor,
     logits: Tensor,
@@ -35,7 +39,7 @@ impl Known {
             values.swap_remove(at).1
         };
         let (input, logits) = (take("input"), take("logits"));
-        Known { directory, input, logits }
+        Known { application: application.to_owned(), directory, input, logits }
     }
 
     fn graph(&self, name: &str) -> Graph {
@@ -47,11 +51,9 @@ impl Known {
     fn weights(&self, name: &str, file: &str) -> StoredParams {
         let file = read(&self.directory.path().join(file)).unwrap();
         let naming = &find(name).unwrap().naming;
-        file.weights(&self.graph(name), naming, &[]).unwrap_or_else(|e| {
-            panic!(
-                "{name}: {e}: {}",
-                std::error::Error::source(&e).map_or(String::new(), |s| s.to_string())
-            )
+        file.weights(&self.graph(name), naming, &[]).unwrap_or_else(|error| {
+            let all = error.source().map(ToString::to_string).unwrap_or_default();
+            panic!("{name}: {error}: {all}")
         })
     }
 
@@ -70,6 +72,20 @@ impl Known {
             assert!(weights.ignored().is_empty() && weights.not_finite().is_empty());
         }
     }
+
+    /// The same, and writes the weights for Keras to read.
+    fn agrees_and_returns(&self, name: &str, files: &[&str]) {
+        self.agrees(name, files);
+        let directory = self.directory.path();
+        let weights = self.weights(name, files[0]);
+        let (path, naming) = (directory.join("back.weights.h5"), &find(name).unwrap().naming);
+        save_keras(&path, &self.graph(name), &weights, naming, None, &BTreeMap::new()).unwrap();
+        let size = [2, 3].map(|axis| self.input.shape()[axis].to_string());
+        let [height, width] = size.each_ref().map(Path::new);
+        python("keras_back.py", &[directory, Path::new(&self.application), height, width]);
+        let back = read_tensor(&directory.join("back.safetensors")).unwrap();
+        assert!(error(self.logits.data(), back.data()) <= 1e-6, "{name} back in Keras");
+    }
 }
 
 #[test]
@@ -85,7 +101,7 @@ fn vgg16_in_every_format() {
         "model.keras",
         "deflated.keras",
     ];
-    known.agrees("vgg16_keras", &files);
+    known.agrees_and_returns("vgg16_keras", &files);
 }
 
 #[test]
@@ -98,14 +114,15 @@ fn vgg16_of_another_edition() {
 
 #[test]
 fn vgg19() {
-    Known::of("VGG19", [64, 64], &["weights"]).agrees("vgg19_keras", &["model.weights.h5"]);
+    Known::of("VGG19", [64, 64], &["weights"])
+        .agrees_and_returns("vgg19_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn resnet50() {
     let known = Known::of("ResNet50", [64, 96], &["weights", "nameless", "legacy", "keras"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5", "model.keras"];
-    known.agrees("resnet50_keras", &files);
+    known.agrees_and_returns("resnet50_keras", &files);
     // The convolutions of the other editions have no bias.
     let file = read(&known.directory.path().join("model.weights.h5")).unwrap();
     let other = file.weights(&known.graph("resnet50"), &find("resnet50").unwrap().naming, &[]);
@@ -114,38 +131,40 @@ fn resnet50() {
 
 #[test]
 fn resnet101() {
-    Known::of("ResNet101", [64, 64], &["weights"]).agrees("resnet101_keras", &["model.weights.h5"]);
+    Known::of("ResNet101", [64, 64], &["weights"])
+        .agrees_and_returns("resnet101_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn resnet152() {
-    Known::of("ResNet152", [64, 64], &["weights"]).agrees("resnet152_keras", &["model.weights.h5"]);
+    Known::of("ResNet152", [64, 64], &["weights"])
+        .agrees_and_returns("resnet152_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn resnet50v2() {
     let known = Known::of("ResNet50V2", [96, 64], &["weights", "nameless", "whole"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "whole.h5"];
-    known.agrees("resnet50v2_keras", &files);
+    known.agrees_and_returns("resnet50v2_keras", &files);
 }
 
 #[test]
 fn resnet101v2() {
     let known = Known::of("ResNet101V2", [64, 64], &["weights"]);
-    known.agrees("resnet101v2_keras", &["model.weights.h5"]);
+    known.agrees_and_returns("resnet101v2_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn resnet152v2() {
     let known = Known::of("ResNet152V2", [64, 64], &["weights"]);
-    known.agrees("resnet152v2_keras", &["model.weights.h5"]);
+    known.agrees_and_returns("resnet152v2_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn inception_v3() {
     let known = Known::of("InceptionV3", [107, 139], &["weights", "nameless", "legacy", "keras"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5", "model.keras"];
-    known.agrees("inception_v3_keras", &files);
+    known.agrees_and_returns("inception_v3_keras", &files);
     // torchvision's normalisation has a scale, and its means count the padding.
     let file = read(&known.directory.path().join("legacy.h5")).unwrap();
     let naming = &find("inception_v3").unwrap().naming;
@@ -156,5 +175,5 @@ fn inception_v3() {
 fn inception_resnet_v2() {
     let known = Known::of("InceptionResNetV2", [107, 139], &["weights", "nameless", "legacy"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5"];
-    known.agrees("inception_resnet_v2_keras", &files);
+    known.agrees_and_returns("inception_resnet_v2_keras", &files);
 }

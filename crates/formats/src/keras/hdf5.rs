@@ -214,9 +214,8 @@ impl<'p> Hdf5<'p> {
         };
         let header = self.file.get_or_parse_header(dataset.address());
         let header = header.map_err(|error| self.broken(&error))?;
-        let mut layouts = header.messages.iter().filter_map(|message| match message {
-            HdfMessage::DataLayout(layout) => Some(&layout.layout),
-            _ => None,
+        let mut layouts = header.messages.iter().filter_map(|message| {
+            if let HdfMessage::DataLayout(layout) = message { Some(&layout.layout) } else { None }
         });
         // Those that no value was written to have no address.
         let address = match layouts.next_back() {
@@ -277,28 +276,25 @@ fn broken(place: &str, start: u64, error: &Error) -> FormatError {
 
 /// The type of a dataset's values, and the bytes of one.
 fn element(dataset: &hdf5_reader::Dataset) -> (Element, usize) {
-    let size = dataset.raw_element_size().unwrap_or(1);
-    // What NumPy does not know, Keras says beside it.
-    let brain = || {
-        let dtype = dataset.attribute("dtype").and_then(|attribute| attribute.read_string());
-        dtype.is_ok_and(|dtype| dtype == "bfloat16") && size == 2
-    };
-    let float = match *dataset.dtype() {
-        _ if brain() => Some(Dtype::BF16),
-        Datatype::FloatingPoint { size, byte_order: ByteOrder::LittleEndian } => match size {
+    if let Datatype::FloatingPoint { size, byte_order: ByteOrder::LittleEndian } = *dataset.dtype()
+    {
+        let dtype = match size {
             8 => Some(Dtype::F64),
             4 => Some(Dtype::F32),
             2 => Some(Dtype::F16),
             _ => None,
-        },
-        _ => None,
-    };
-    match float {
-        Some(dtype) => (Element::Float(dtype), dtype.size()),
-        None => {
-            let text = format!("{:?}", dataset.dtype());
-            let word = text.split([' ', '{', '(']).next().unwrap_or_default().to_owned();
-            (Element::Other(format!("{word} of {size} bytes")), size)
+        };
+        if let Some(dtype) = dtype {
+            return (Element::Float(dtype), dtype.size());
         }
     }
+    let size = dataset.raw_element_size().unwrap_or(1);
+    // What NumPy does not know, Keras says beside it.
+    let said = dataset.attribute("dtype").and_then(|attribute| attribute.read_string());
+    if size == 2 && said.is_ok_and(|dtype| dtype == "bfloat16") {
+        return (Element::Float(Dtype::BF16), size);
+    }
+    let text = format!("{:?}", dataset.dtype());
+    let word = text.split([' ', '{', '(']).next().unwrap_or_default();
+    (Element::Other(format!("{word} of {size} bytes")), size)
 }

@@ -55,29 +55,27 @@ fn class(graph: &Graph, node: &Node) -> Option<Class> {
         let depthwise = conv.groups > 1 && conv.groups == channels;
         return Some(if depthwise { Class::DepthwiseConv2d } else { Class::Conv2d });
     }
-    match node.op {
-        Op::Linear(_) => Some(Class::Dense),
-        Op::BatchNorm(_) => Some(Class::BatchNormalization),
-        _ => None,
+    if let Op::Linear(_) = node.op {
+        return Some(Class::Dense);
     }
+    matches!(node.op, Op::BatchNorm(_)).then_some(Class::BatchNormalization)
 }
 
 /// The extents, channels first, of the map that was flattened into what a node reads: Keras has such
 /// a row channels last.
-#[expect(clippy::wildcard_enum_match_arm, reason = "only these keep the order of a row")]
 pub(crate) fn flattened(graph: &Graph, node: &Node) -> Option<[usize; 3]> {
     let mut node = node;
     loop {
         let before = graph.node(*node.inputs.first()?);
-        match before.op {
-            Op::Flatten => {
-                let [c, h, w] = graph.input_shapes(before)[0].chw();
-                return (h * w > 1).then_some([c, h, w]);
-            }
-            Op::Dropout(_) | Op::Relu | Op::Tanh(_) | Op::Sigmoid | Op::BatchNorm(_) => {
-                node = before;
-            }
-            _ => return None,
+        if let Op::Flatten = before.op {
+            let [c, h, w] = graph.input_shapes(before)[0].chw();
+            return (h * w > 1).then_some([c, h, w]);
         }
+        // These leave a row in its order.
+        let keeps = Op::Relu == before.op || Op::Sigmoid == before.op;
+        if !keeps && !matches!(before.op, Op::Dropout(_) | Op::Tanh(_) | Op::BatchNorm(_)) {
+            return None;
+        }
+        node = before;
     }
 }
