@@ -73,7 +73,7 @@ pub(crate) struct Contents {
 struct Panel {
     tensor: StoredTensor,
     first: usize,
-    values: Arc<[f32]>,
+    values: Arc<Vec<f32>>,
 }
 
 /// How many panels are kept: more than one, for threads that read side by side.
@@ -146,6 +146,11 @@ fn open(path: &Path) -> Result<(Source, String), FormatError> {
     }
     let source = File::open(path).and_then(Source::disk).map_err(FormatError::io("read", path))?;
     Ok((source, path.display().to_string()))
+}
+
+/// Whether all are, in a loop of vectors.
+fn finite(values: &[f32]) -> bool {
+    values.iter().fold(true, |all, value| all & value.is_finite())
 }
 
 impl TensorFile {
@@ -221,34 +226,32 @@ impl TensorFile {
         from: usize,
         to: &mut [f32],
     ) -> Result<bool, FormatError> {
-        match &stored.strides {
-            Some(axes) => self.gathered(stored, axes, from, to)?,
-            None => self.following(stored, from, to)?,
-        }
-        // All of them, for the loop to be one of vectors.
-        let finite = |values: &[f32]| values.iter().fold(true, |all, v| all & v.is_finite());
+        let Some(axes) = &stored.strides else { return self.following(stored, from, to) };
+        self.gathered(stored, axes, from, to)?;
         Ok(to.chunks(PIECE).all(finite))
     }
 
-    /// Values of the range of a tensor, from the `from`-th on, as they follow each other.
+    /// Values of the range of a tensor, from the `from`-th on, as they follow each other, and whether
+    /// all are finite.
     fn following(
         &self,
         stored: &StoredTensor,
         from: usize,
         to: &mut [f32],
-    ) -> Result<(), FormatError> {
+    ) -> Result<bool, FormatError> {
         let dtype = self.dtype(stored)?;
         let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
         assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
         let mut at = self.start + (stored.range.start + skipped) as u64;
-        let mut room = [0; PIECE];
+        let (mut room, mut all) = ([0; PIECE], true);
         for to in to.chunks_mut(PIECE / dtype.size()) {
             let len = to.len() * dtype.size();
             let bytes = self.source.bytes(at, &mut room[..len]);
             dtype.decode(bytes.map_err(|error| self.unread(stored, error))?, to);
+            all &= finite(to);
             at += len as u64;
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Values of a tensor with strides, from the `from`-th on.
@@ -259,50 +262,61 @@ impl TensorFile {
         mut from: usize,
         mut to: &mut [f32],
     ) -> Result<(), FormatError> {
-        let inner: usize = axes.iter().skip(1).map(|axis| axis.extent).product();
+        let inner = strided::inner(axes);
         while !to.is_empty() {
-            let (first, values) = self.panel(stored, axes, from / inner)?;
-            let values = &values[from - first * inner..];
-            let (now, later) = to.split_at_mut(values.len().min(to.len()));
-            now.copy_from_slice(&values[..now.len()]);
-            from += now.len();
+            let rows = strided::panel(axes, from / inner);
+            let (first, volume) = (rows.start * inner, rows.len() * inner);
+            let len = (first + volume - from).min(to.len());
+            let (now, later) = to.split_at_mut(len);
+            if len == volume {
+                self.rows(stored, axes, rows, now)?;
+            } else {
+                let values = self.panel(stored, axes, rows)?;
+                now.copy_from_slice(&values[from - first..][..len]);
+            }
+            from += len;
             to = later;
         }
         Ok(())
     }
 
-    /// The rows of a tensor that are gathered together with this one: the first of them, and their
-    /// values.
+    /// Rows of a tensor with strides.
+    fn rows(
+        &self,
+        stored: &StoredTensor,
+        axes: &[Axis],
+        rows: Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), FormatError> {
+        let (skipped, axes) = strided::part(axes, rows);
+        let read = |at: usize, to: &mut [f32]| self.following(stored, skipped + at, to).map(drop);
+        strided::gather(&axes, read, to)
+    }
+
+    /// The same, kept for who reads the rest of them.
     fn panel(
         &self,
         stored: &StoredTensor,
         axes: &[Axis],
-        row: usize,
-    ) -> Result<(usize, Arc<[f32]>), FormatError> {
-        let rows = strided::panel(axes, row);
+        rows: Range<usize>,
+    ) -> Result<Arc<Vec<f32>>, FormatError> {
         let mut panels = self.panels.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |panel: &&Panel| panel.first == rows.start && panel.tensor == *stored;
         if let Some(panel) = panels.iter().find(known) {
-            return Ok((panel.first, panel.values.clone()));
+            return Ok(panel.values.clone());
         }
-        let mut axes = axes.to_vec();
-        let skipped = axes.first().map_or(0, |axis| rows.start * axis.stride);
-        if let Some(first) = axes.first_mut() {
-            first.extent = rows.len();
-        }
-        let volume = axes.iter().map(|axis| axis.extent).product();
-        let mut values = Vec::new();
-        if values.try_reserve_exact(volume).is_err() {
+        let oldest = if panels.len() == PANELS { panels.pop_back() } else { None };
+        let mut values = oldest.and_then(|panel| Arc::into_inner(panel.values)).unwrap_or_default();
+        let volume = rows.len() * strided::inner(axes);
+        if values.try_reserve_exact(volume.saturating_sub(values.len())).is_err() {
             return Err(self.no_room(stored));
         }
         values.resize(volume, 0.0);
-        let read = |at: usize, to: &mut [f32]| self.following(stored, skipped + at, to);
-        strided::gather(&axes, read, &mut values)?;
-        let values: Arc<[f32]> = values.into();
-        panels.truncate(PANELS - 1);
-        let tensor = stored.clone();
-        panels.push_front(Panel { tensor, first: rows.start, values: values.clone() });
-        Ok((rows.start, values))
+        let first = rows.start;
+        self.rows(stored, axes, rows, &mut values)?;
+        let values = Arc::new(values);
+        panels.push_front(Panel { tensor: stored.clone(), first, values: values.clone() });
+        Ok(values)
     }
 
     fn no_room(&self, stored: &StoredTensor) -> FormatError {

@@ -1,5 +1,7 @@
 //! Values of a tensor whose file has them in another order: gathered a part at a time.
 
+use std::ops::Range;
+
 /// An axis of a view: how many values, and from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
@@ -29,13 +31,25 @@ fn span(steps: &[Step]) -> usize {
     steps.iter().map(|step| (step.extent - 1) * step.from).sum::<usize>() + 1
 }
 
-/// The rows of a view, of its first axis, that are gathered together with this one.
-pub(crate) fn panel(axes: &[Axis], row: usize) -> std::ops::Range<usize> {
+/// How many values a row of a view has, one index of its first axis.
+pub(crate) fn inner(axes: &[Axis]) -> usize {
+    axes.iter().skip(1).map(|axis| axis.extent).product()
+}
+
+/// The rows of a view that are gathered together with this one.
+pub(crate) fn panel(axes: &[Axis], row: usize) -> Range<usize> {
     let rows = axes.first().map_or(1, |axis| axis.extent);
-    let inner: usize = axes.iter().skip(1).map(|axis| axis.extent).product();
-    let together = (PANEL / inner.max(1)).max(1);
+    let together = (PANEL / inner(axes).max(1)).max(1);
     let first = row / together * together;
     first..(first + together).min(rows)
+}
+
+/// Rows of a view: where the first value is, and the axes.
+pub(crate) fn part(axes: &[Axis], rows: Range<usize>) -> (usize, Vec<Axis>) {
+    let mut part = axes.to_vec();
+    let Some(first) = part.first_mut() else { return (0, part) };
+    first.extent = rows.len();
+    (rows.start * first.stride, part)
 }
 
 /// Writes a view, the last axis fastest, to `to`. `read` gives values of the file from one on, of

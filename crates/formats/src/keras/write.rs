@@ -85,14 +85,12 @@ fn write_values(
     param: &Param,
     axes: &[Axis],
 ) -> io::Result<()> {
-    let inner: usize = axes.iter().skip(1).map(|axis| axis.extent).product();
     let (mut row, mut values, mut bytes) = (0, Vec::new(), Vec::new());
     while row < axes[0].extent {
         let rows = strided::panel(axes, row);
-        let mut part = axes.to_vec();
-        part[0].extent = rows.len();
-        values.resize(rows.len() * inner, 0.0);
-        let skipped = row * axes[0].stride;
+        row = rows.end;
+        values.resize(rows.len() * strided::inner(axes), 0.0);
+        let (skipped, part) = strided::part(axes, rows);
         strided::gather(&part, |at, to| weights.read(param, skipped + at, to), &mut values)
             .map_err(io::Error::other)?;
         for values in values.chunks(1 << 14) {
@@ -100,7 +98,6 @@ fn write_values(
             Dtype::F32.encode(values, &mut bytes);
             file.write_all(&bytes)?;
         }
-        row = rows.end;
     }
     Ok(())
 }
