@@ -182,6 +182,7 @@ fn form(step: &Step<'_>) -> String {
     let op = |node: &Node| match &node.op {
         Op::Conv2d(conv) => format!("conv {} {:?} {}", conv.bias, conv.table, lopsided(conv.pad)),
         Op::Linear(linear) => format!("linear {}", linear.bias),
+        Op::Pool(pool) if pool.kind == PoolKind::MaxOfPadded => format!("{pool:?}"),
         Op::Pool(pool) => format!("{:?} {} {}", pool.kind, pool.ceil, lopsided(pool.pad)),
         Op::Shortcut(_) => String::from("shortcut"),
         other @ (Op::Input(_)
@@ -606,7 +607,7 @@ fn said(step: &Step<'_>) -> String {
         What::Op(node) => match &node.op {
             Op::Conv2d(_) => "convolution",
             Op::Linear(_) => "fully connected layer",
-            Op::Pool(pool) if pool.kind == PoolKind::Max => "max pooling",
+            Op::Pool(Pool { kind: PoolKind::Max | PoolKind::MaxOfPadded, .. }) => "max pooling",
             Op::Pool(_) | Op::AdaptiveAvgPool(_) | Op::Subsample(_) => "pooling",
             Op::BatchNorm(_) => "batch normalisation",
             Op::Lrn(_) => "local response normalisation",

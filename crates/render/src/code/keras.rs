@@ -349,12 +349,15 @@ impl<'a> Writer<'a> {
             }
             Op::BatchNorm(norm) => {
                 let mut items = vec![first, name.clone()];
+                if !norm.scale {
+                    items.push(Py::text("scale=False"));
+                }
                 if norm.eps != 1e-5 {
                     items.push(Py::text(format!("epsilon={}", real(norm.eps))));
                 }
                 if norm.momentum != 0.1 {
                     // The share of the old statistics, here.
-                    items.push(Py::text(format!("momentum={}", real(1.0 - norm.momentum))));
+                    items.push(Py::text(format!("momentum={}", real(share(norm.momentum)))));
                 }
                 Py::call("batch_norm", items)
             }
@@ -464,9 +467,18 @@ fn pooled(pool: &Pool, step: &Step<'_>, exprs: &[Expr], x: Py) -> Py {
     let say = |role| column(step, exprs, role).map_or(String::new(), |expr| spoken(expr, ""));
     let (kernel, stride) = (say(Role::Kernel), say(Role::Stride));
     let padding = column(step, exprs, Role::Padding).filter(|expr| !usual(expr, Role::Padding));
+    if pool.kind == PoolKind::MaxOfPadded {
+        let padded = format!("layers.ZeroPadding2D({})(", literal(pool.pad.into()));
+        let x = Py::Call(padded, vec![x], String::from(")"));
+        let ceil = if pool.ceil { vec![Py::text("ceil=True")] } else { Vec::new() };
+        let items = [vec![x, Py::text(kernel), Py::text(stride)], ceil];
+        return Py::call("max_pool", items.concat());
+    }
     if padding.is_none() && !pool.ceil {
         let made = match pool.kind {
-            PoolKind::Max => format!("layers.MaxPooling2D({kernel}, {stride})("),
+            PoolKind::Max | PoolKind::MaxOfPadded => {
+                format!("layers.MaxPooling2D({kernel}, {stride})(")
+            }
             PoolKind::Avg { .. } => format!("layers.AveragePooling2D({kernel}, {stride})("),
         };
         return Py::Call(made, vec![x], String::from(")"));
@@ -477,7 +489,7 @@ fn pooled(pool: &Pool, step: &Step<'_>, exprs: &[Expr], x: Py) -> Py {
         items.push(Py::text("ceil=True"));
     }
     match pool.kind {
-        PoolKind::Max => Py::call("max_pool", items),
+        PoolKind::Max | PoolKind::MaxOfPadded => Py::call("max_pool", items),
         PoolKind::Avg { count_include_pad } => {
             if !count_include_pad {
                 items.push(Py::text("count_padding=False"));
@@ -485,6 +497,11 @@ fn pooled(pool: &Pool, step: &Step<'_>, exprs: &[Expr], x: Py) -> Py {
             Py::call("avg_pool", items)
         }
     }
+}
+
+/// 1 − `momentum`, in decimals: 0.99, not 0.99000001.
+fn share(momentum: f32) -> f32 {
+    ((1.0 - f64::from(momentum)) * 1e6).round() as f32 / 1e6
 }
 
 fn lrn_options(lrn: &Lrn) -> Vec<String> {
@@ -534,9 +551,12 @@ def conv(
 
 const BATCH_NORM: &str = r#"
 
-def batch_norm(x, name, epsilon=1e-5, momentum=0.9):
+def batch_norm(x, name, epsilon=1e-5, momentum=0.9, scale=True):
     """Batch normalisation."""
-    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
+    layer = layers.BatchNormalization(
+        momentum=momentum, epsilon=epsilon, scale=scale, name=name
+    )
+    return layer(x)
 "#;
 
 const EDGES: &str = r#"

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use striate_graph::op::PoolKind;
 use striate_graph::{Graph, Node, NodeId, Op};
 
-use super::class::{Class, Column, attributes, classes};
+use super::class::{Class, Column, attributes, classes, lopsided};
 
 /// Parts within parts, at most.
 const DEEPEST: usize = 16;
@@ -461,14 +462,35 @@ fn is_sequence(body: &Body<'_>) -> bool {
         step.local == i.to_string() && step.inputs == [before]
     });
     let layers = body.steps.iter().all(|step| match &step.what {
-        What::Op(node) => {
-            matches!(
-                node.op,
-                Op::Conv2d(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Pool(_) | Op::Relu
-            )
-        }
+        What::Op(node) => is_module(&node.op),
         What::Part(_) | What::Sequence(_) => true,
         What::ConvNorm(..) | What::Optional(_) => false,
     });
     chained && layers && body.outputs == [body.steps.len().checked_sub(1)]
+}
+
+/// Whether PyTorch has a module that does just that.
+pub(crate) fn is_module(op: &Op) -> bool {
+    match op {
+        Op::Conv2d(conv) => !lopsided(conv.pad),
+        Op::Pool(pool) => {
+            let half = pool.pad.top <= pool.kernel.h / 2 && pool.pad.left <= pool.kernel.w / 2;
+            pool.kind != PoolKind::MaxOfPadded && !lopsided(pool.pad) && half
+        }
+        Op::Linear(_) | Op::BatchNorm(_) | Op::Relu => true,
+        Op::Input(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::Subsample(_)
+        | Op::Lrn(_)
+        | Op::Rbf(_)
+        | Op::Tanh(_)
+        | Op::Sigmoid
+        | Op::Softmax
+        | Op::Dropout(_)
+        | Op::Add
+        | Op::AddScaled(_)
+        | Op::Concat
+        | Op::Flatten
+        | Op::Shortcut(_) => false,
+    }
 }

@@ -7,7 +7,7 @@ use striate_graph::{Graph, Node, Op, Shape, Sides};
 
 use super::class::{Class, Expr, Role, lopsided, overhang};
 use super::flow::{Statement, flow};
-use super::outline::{Body, Outline, Step, What};
+use super::outline::{Body, Outline, Step, What, is_module};
 use super::python::{Py, Python, is_identifier, keyword, quoted};
 use super::words::{arguments, column, literal, own, shares, spoken, table, usual};
 use super::{Source, codes, docstring, real};
@@ -45,6 +45,11 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     if modules.contains("mean_inside(") {
         python.lines(MEAN_INSIDE);
     }
+    let unscaled = |node: &Node| matches!(node.op, Op::BatchNorm(BatchNorm { scale: false, .. }));
+    let unscaled = graph.nodes().iter().any(unscaled);
+    if unscaled {
+        python.lines(UNSCALED);
+    }
     if modules.contains("ConvBn(") && writer.has_conv_norm() {
         writer.conv_norm(&mut python);
     }
@@ -63,7 +68,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     text.push_str(if sources.is_some() { super::RENAMED } else { "" });
     text.push_str(LOAD);
     let name = if sources.is_some() { "renamed(name)" } else { "name" };
-    text.replace("@KEY@", name)
+    text.replace("@FIXED@", if unscaled { FIXED } else { "" }).replace("@KEY@", name)
 }
 
 struct Writer<'g> {
@@ -218,7 +223,7 @@ impl Writer<'_> {
             Op::Pool(pool) => {
                 let items = pool_options(pool, step, exprs, "");
                 match pool.kind {
-                    PoolKind::Max => Py::call("nn.MaxPool2d", items),
+                    PoolKind::Max | PoolKind::MaxOfPadded => Py::call("nn.MaxPool2d", items),
                     PoolKind::Avg { .. } => Py::call("nn.AvgPool2d", items),
                 }
             }
@@ -237,7 +242,7 @@ impl Writer<'_> {
                 };
                 let mut items = vec![Py::text(inputs())];
                 items.extend(norm_options(norm));
-                Py::call(kind, items)
+                scaled(norm, Py::call(kind, items))
             }
             Op::Subsample(op) => {
                 let sizes = [op.kernel, op.stride].map(|size| Py::text(literal(size.into())));
@@ -488,38 +493,39 @@ impl Writer<'_> {
 
     fn pooled(&self, node: &Node, pool: &Pool, step: &Step<'_>, exprs: &[Expr], x: Py) -> Py {
         let [kernel, stride] = [pool.kernel, pool.stride].map(|size| literal(size.into()));
-        let half = pool.pad.top <= pool.kernel.h / 2 && pool.pad.left <= pool.kernel.w / 2;
-        if !lopsided(pool.pad) && half {
+        if is_module(&node.op) {
             let mut items = vec![x];
             items.extend(pool_options(pool, step, exprs, "self."));
             return match pool.kind {
-                PoolKind::Max => Py::call("F.max_pool2d", items),
+                PoolKind::Max | PoolKind::MaxOfPadded => Py::call("F.max_pool2d", items),
                 PoolKind::Avg { .. } => Py::call("F.avg_pool2d", items),
             };
         }
         let from = self.graph.node(node.inputs[0]).shape;
         let all = overhang(pool, from, node.shape);
+        let padded = |x: Py, sides: Sides, more: &str| match sides.is_zero() {
+            true => x,
+            false => {
+                let more = (!more.is_empty()).then(|| Py::text(more));
+                let items = [x, Py::text(borders(sides))].into_iter().chain(more);
+                Py::call("F.pad", items.collect())
+            }
+        };
         match pool.kind {
-            PoolKind::Max => {
-                let padded = Py::call(
-                    "F.pad",
-                    vec![x, Py::text(borders(all)), Py::text("value=float(\"-inf\")")],
-                );
-                Py::call("F.max_pool2d", vec![padded, Py::text(kernel), Py::text(stride)])
+            PoolKind::Max | PoolKind::MaxOfPadded => {
+                let zeros = match pool.kind == PoolKind::MaxOfPadded {
+                    true => pool.pad,
+                    false => Sides::default(),
+                };
+                let x = padded(x, zeros, "");
+                let x = padded(x, less(all, zeros), "value=float(\"-inf\")");
+                Py::call("F.max_pool2d", vec![x, Py::text(kernel), Py::text(stride)])
             }
             PoolKind::Avg { count_include_pad } => {
                 let counted = if count_include_pad { pool.pad } else { Sides::default() };
-                let rest = Sides {
-                    top: all.top - counted.top,
-                    left: all.left - counted.left,
-                    bottom: all.bottom - counted.bottom.min(all.bottom),
-                    right: all.right - counted.right.min(all.right),
-                };
-                let x = match counted.is_zero() {
-                    true => x,
-                    false => Py::call("F.pad", vec![x, Py::text(borders(counted))]),
-                };
-                let items = vec![x, Py::text(kernel), Py::text(stride), Py::text(borders(rest))];
+                let x = padded(x, counted, "");
+                let rest = Py::text(borders(less(all, counted)));
+                let items = vec![x, Py::text(kernel), Py::text(stride), rest];
                 Py::call("mean_inside", items)
             }
         }
@@ -548,12 +554,21 @@ impl Writer<'_> {
         python.block(|python| {
             python.block(|python| {
                 python.line("super().__init__(*args, **kwargs)");
-                python.put("self.bn = ", &Py::call("nn.BatchNorm2d", items), "");
+                python.put("self.bn = ", &scaled(norm, Py::call("nn.BatchNorm2d", items)), "");
             });
             python.line("");
             python.line("def forward(self, x):");
             python.block(|python| python.line("return self.bn(super().forward(x))"));
         });
+    }
+}
+
+fn less(all: Sides, counted: Sides) -> Sides {
+    Sides {
+        top: all.top - counted.top,
+        left: all.left - counted.left,
+        bottom: all.bottom.saturating_sub(counted.bottom),
+        right: all.right.saturating_sub(counted.right),
     }
 }
 
@@ -673,6 +688,11 @@ fn norm_options(norm: &BatchNorm) -> Vec<Py> {
     items
 }
 
+/// A normalisation, its scale fixed where there is none.
+fn scaled(norm: &BatchNorm, py: Py) -> Py {
+    if norm.scale { py } else { Py::call("unscaled", vec![py]) }
+}
+
 /// PyTorch divides α by the number of maps.
 fn lrn_options(lrn: &Lrn) -> Vec<String> {
     let alpha = match lrn.divided {
@@ -730,6 +750,20 @@ def mean_inside(x, kernel, stride, padding):
     return F.avg_pool2d(F.pad(x, padding), kernel, stride) / inside
 "#;
 
+const UNSCALED: &str = r#"
+
+def unscaled(norm):
+    """A normalisation whose scale stays 1."""
+    norm.weight.requires_grad_(False)
+    return norm
+"#;
+
+const FIXED: &str = r#"    # So are scales that stay 1.
+    for name, value in model.named_parameters():
+        if not value.requires_grad:
+            state.setdefault(name, value)
+"#;
+
 const LOAD: &str = r#"
 
 DTYPES = {
@@ -757,6 +791,6 @@ def load_weights(model, path):
     for name, value in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, value)
-    model.load_state_dict(state)
+@FIXED@    model.load_state_dict(state)
     return model
 "#;
