@@ -80,22 +80,37 @@ pub(crate) fn contents(
 type Legacy = (BTreeMap<String, String>, Vec<Layer>);
 
 fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
-    let root = match file.strings("", "layer_names")? {
-        Some(_) => "",
-        None => "model_weights",
-    };
-    let Some(names) = file.strings(root, "layer_names")? else { return Ok(None) };
+    let mut root = file.root()?;
+    if let Some(inside) = file.child(&root, "model_weights")? {
+        root = inside;
+    }
+    let Some(names) = file.strings(&root, "layer_names")? else { return Ok(None) };
     let mut metadata = BTreeMap::new();
     for key in ["keras_version", "backend"] {
-        if let Some([value]) = file.strings(root, key)?.as_deref() {
+        if let Some([value]) = file.strings(&root, key)?.as_deref() {
             metadata.insert(key.to_owned(), value.clone());
         }
     }
+    let mut groups = file.children(&root)?;
     let mut layers = Vec::new();
     let mut counts: HashMap<Class, usize> = HashMap::new();
     for name in names {
-        let group = format!("{root}/{name}");
+        let Some(group) = groups.remove(&name) else {
+            let found = format!("no group `{}`", name.escape_debug());
+            return Err(file.malformed(found, "the layer that is listed: download the file again"));
+        };
         let weights = file.strings(&group, "weight_names")?.unwrap_or_default();
+        let mut inside = HashMap::new();
+        for (path, group) in file.walk(group)? {
+            let datasets = file.datasets(&group)?.into_iter();
+            inside.extend(datasets.map(|(name, dataset)| (format!("{path}/{name}"), dataset)));
+        }
+        let mut take = |weight: &str| {
+            inside.remove(&format!("/{weight}")).ok_or_else(|| {
+                let found = format!("no dataset `{}`", weight.escape_debug());
+                file.malformed(found, "the one that is listed: download the file again")
+            })
+        };
         // A model inside the model is one layer, whose weights say of which of its own they are.
         let owner = |weight: &str| weight.rsplit('/').nth(1).map(str::to_owned);
         let mut owners: Vec<Option<String>> = weights.iter().map(|w| owner(w)).collect();
@@ -104,7 +119,7 @@ fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
         for owner_of in owners {
             let own = weights.iter().filter(|weight| !several || owner(weight) == owner_of);
             let datasets: Vec<(String, Dataset)> = own
-                .map(|weight| Ok((weight.clone(), file.dataset(&format!("{group}/{weight}"))?)))
+                .map(|weight| Ok((weight.clone(), take(weight)?)))
                 .collect::<Result<_, FormatError>>()?;
             let (leaves, class) = layers::by_name(&datasets);
             let ordinal = class.map(|class| {
@@ -122,9 +137,9 @@ fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
 
 /// What this project says of weights it wrote.
 fn own_metadata(file: &Hdf5) -> Result<BTreeMap<String, String>, FormatError> {
-    let mut metadata = BTreeMap::new();
+    let (root, mut metadata) = (file.root()?, BTreeMap::new());
     for key in [INPUT, CLASSES, MODEL] {
-        if let Some([value]) = file.strings("", key)?.as_deref() {
+        if let Some([value]) = file.strings(&root, key)?.as_deref() {
             metadata.insert(key.to_owned(), value.clone());
         }
     }
@@ -137,17 +152,17 @@ fn own_metadata(file: &Hdf5) -> Result<BTreeMap<String, String>, FormatError> {
 fn current(file: &Hdf5, config: &Config) -> Result<Vec<Layer>, FormatError> {
     let mut layers = Vec::new();
     for root in ["layers", "_layer_checkpoint_dependencies"] {
-        for path in file.groups(root)? {
-            let Some(variables) = path.strip_suffix("/vars") else { continue };
-            let group = &variables[root.len() + 1..];
-            let named = match file.strings(&path, "name")?.as_deref() {
+        let Some(group) = file.child(&file.root()?, root)? else { continue };
+        for (path, variables) in file.walk(group)? {
+            let Some(group) = path.strip_suffix("/vars") else { continue };
+            let group = group.trim_start_matches('/');
+            let named = match file.strings(&variables, "name")?.as_deref() {
                 Some([name]) => Some(name.clone()),
                 Some(_) | None => config.names.get(group).cloned(),
             };
-            let mut datasets = Vec::new();
-            while let Some(dataset) = file.find(&format!("{path}/{}", datasets.len()))? {
-                datasets.push(dataset);
-            }
+            let mut numbered = file.datasets(&variables)?;
+            let datasets: Vec<Dataset> =
+                (0..).map_while(|number: usize| numbered.remove(&number.to_string())).collect();
             let (class, number) = layers::class_and_number(group);
             let (leaves, class) = match class {
                 Some(class) => (class.leaves(datasets.len()), Some(class)),

@@ -1,6 +1,7 @@
 //! What is read of an HDF5 file: groups, attributes that are text, and where datasets are.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use hdf5_reader::{ByteOrder, Datatype, Hdf5File, OpenOptions, Storage, StorageBu
 use crate::source::Source;
 use crate::{Dtype, Element, FormatError};
 
-/// The most groups and datasets of a file: a network of a hundred thousand layers has them.
-const MAX_OBJECTS: usize = 1 << 19;
+/// The most groups of a file: a network of thirty thousand layers has them.
+const MAX_GROUPS: usize = 1 << 17;
 
 /// The deepest that groups lie in each other.
 const MAX_DEPTH: usize = 32;
@@ -36,6 +37,8 @@ pub(super) struct Hdf5<'p> {
     place: &'p str,
     start: u64,
     len: u64,
+    /// Addresses of the groups that were walked through: each is in one place only.
+    seen: RefCell<HashSet<u64>>,
 }
 
 /// A dataset: what it holds, and where.
@@ -84,7 +87,7 @@ impl<'p> Hdf5<'p> {
             .with_max_object_header_bytes(MAX_HEADER);
         let file = Hdf5File::from_storage_with_options(Arc::new(section), options)
             .map_err(|error| broken(place, start, &error))?;
-        let file = Hdf5 { file, place, start, len };
+        let file = Hdf5 { file, place, start, len, seen: RefCell::default() };
         let superblock = file.file.superblock();
         let end = superblock.eof_address;
         if superblock.base_address != 0 {
@@ -112,23 +115,33 @@ impl<'p> Hdf5<'p> {
         broken(self.place, self.start, error)
     }
 
-    /// The group of a path, if there is one.
-    fn group(&self, path: &str) -> Result<Option<Group>, FormatError> {
-        match self.file.group(path) {
-            Ok(group) => Ok(Some(group)),
+    /// The group that all others are in.
+    pub(super) fn root(&self) -> Result<Group, FormatError> {
+        self.file.root_group().map_err(|error| self.broken(&error))
+    }
+
+    /// The group of a name in another, if there is one.
+    pub(super) fn child(&self, group: &Group, name: &str) -> Result<Option<Group>, FormatError> {
+        match group.group(name) {
+            Ok(child) => Ok(Some(child)),
             Err(Error::GroupNotFound(_)) => Ok(None),
             Err(error) => Err(self.broken(&error)),
         }
+    }
+
+    /// The groups in another, by their names.
+    pub(super) fn children(&self, group: &Group) -> Result<HashMap<String, Group>, FormatError> {
+        let children = group.groups().map_err(|error| self.broken(&error))?;
+        Ok(children.into_iter().map(|child| (child.name().to_owned(), child)).collect())
     }
 
     /// An attribute of a group that is text, or several; of several that are too long for one
     /// header Keras numbers the parts.
     pub(super) fn strings(
         &self,
-        path: &str,
+        group: &Group,
         name: &str,
     ) -> Result<Option<Vec<String>>, FormatError> {
-        let Some(group) = self.group(path)? else { return Ok(None) };
         let attributes = group.attributes().map_err(|error| self.broken(&error))?;
         let find = |name: &str| attributes.iter().find(|attribute| attribute.name == name);
         let mut all = Vec::new();
@@ -153,55 +166,44 @@ impl<'p> Hdf5<'p> {
         Ok(Some(all))
     }
 
-    /// The paths of all groups inside one, at any depth, in the order of their names.
-    pub(super) fn groups(&self, path: &str) -> Result<Vec<String>, FormatError> {
-        let Some(root) = self.group(path)? else { return Ok(Vec::new()) };
-        let mut paths = Vec::new();
-        // A group may be linked from several places, also from inside itself.
-        let mut seen = HashSet::from([root.address()]);
-        let mut open = vec![(path.to_owned(), root, 0)];
+    /// A group and all groups inside it, at any depth, with their paths from it on.
+    pub(super) fn walk(&self, root: Group) -> Result<Vec<(String, Group)>, FormatError> {
+        let mut walked = Vec::new();
+        let mut open = vec![(String::new(), root, 0)];
         while let Some((path, group, depth)) = open.pop() {
+            let mut seen = self.seen.borrow_mut();
+            if depth > MAX_DEPTH || seen.len() == MAX_GROUPS {
+                return Err(FormatError::TooLarge {
+                    place: self.place.to_owned(),
+                    found: format!("`{}`", path.escape_debug()),
+                    limit: format!("{MAX_GROUPS} groups, {MAX_DEPTH} in each other"),
+                });
+            }
+            // A group may be linked from several places, also from inside itself.
+            if !seen.insert(group.address()) {
+                let found = format!("`{}` linked twice", group.name().escape_debug());
+                return Err(self.malformed(found, "a tree of groups"));
+            }
             let children = group.groups().map_err(|error| self.broken(&error))?;
             for child in children.into_iter().rev() {
-                if depth == MAX_DEPTH || seen.len() == MAX_OBJECTS {
-                    return Err(FormatError::TooLarge {
-                        place: self.place.to_owned(),
-                        found: format!("`{}`", path.escape_debug()),
-                        limit: format!("{MAX_OBJECTS} groups, {MAX_DEPTH} in each other"),
-                    });
-                }
-                if !seen.insert(child.address()) {
-                    let found = format!("`{}` linked twice", child.name().escape_debug());
-                    return Err(self.malformed(found, "a tree of groups"));
-                }
                 open.push((format!("{path}/{}", child.name()), child, depth + 1));
             }
-            paths.push(path);
+            walked.push((path, group));
         }
-        Ok(paths)
+        Ok(walked)
     }
 
-    /// The dataset of a path.
-    pub(super) fn dataset(&self, path: &str) -> Result<Dataset, FormatError> {
-        let found = self.find(path)?;
-        found.ok_or_else(|| {
-            let found = format!("no dataset `{}`", path.escape_debug());
-            self.malformed(found, "the one that is listed: copy or download the file again")
-        })
+    /// The datasets in a group, by their names.
+    pub(super) fn datasets(&self, group: &Group) -> Result<HashMap<String, Dataset>, FormatError> {
+        let datasets = group.datasets().map_err(|error| self.broken(&error))?;
+        let known =
+            |dataset: hdf5_reader::Dataset| Ok((dataset.name().to_owned(), self.dataset(dataset)?));
+        datasets.into_iter().map(known).collect()
     }
 
-    /// The dataset of a path, if there is one.
-    pub(super) fn find(&self, path: &str) -> Result<Option<Dataset>, FormatError> {
-        let dataset = match self.file.dataset(path) {
-            Ok(dataset) => dataset,
-            Err(Error::Context { source, .. })
-                if matches!(*source, Error::DatasetNotFound(_) | Error::GroupNotFound(_)) =>
-            {
-                return Ok(None);
-            }
-            Err(Error::DatasetNotFound(_) | Error::GroupNotFound(_)) => return Ok(None),
-            Err(error) => return Err(self.broken(&error)),
-        };
+    /// What a dataset holds, and where.
+    fn dataset(&self, dataset: hdf5_reader::Dataset) -> Result<Dataset, FormatError> {
+        let path = dataset.name().escape_debug().to_string();
         let (element, size) = element(&dataset);
         let shape: Option<Vec<usize>> =
             dataset.shape().iter().map(|&extent| usize::try_from(extent).ok()).collect();
@@ -233,7 +235,7 @@ impl<'p> Hdf5<'p> {
             }
             None => 0..bytes,
         };
-        Ok(Some(Dataset { shape, element, range, in_file: address.is_some(), dataset }))
+        Ok(Dataset { shape, element, range, in_file: address.is_some(), dataset })
     }
 
     /// The values of all datasets, one after the other, if some of them are not as they are in the
