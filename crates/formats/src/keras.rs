@@ -112,13 +112,11 @@ fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
             })
         };
         // A model inside the model is one layer, whose weights say of which of its own they are.
-        let owner = |weight: &str| weight.rsplit('/').nth(1).map(str::to_owned);
-        let mut owners: Vec<Option<String>> = weights.iter().map(|w| owner(w)).collect();
-        owners.dedup();
-        let several = owners.len() > 1;
-        for owner_of in owners {
-            let own = weights.iter().filter(|weight| !several || owner(weight) == owner_of);
-            let datasets: Vec<(String, Dataset)> = own
+        let owner = |weight: &String| weight.rsplit('/').nth(1).map(str::to_owned);
+        let owners = || weights.chunk_by(|a, b| owner(a) == owner(b));
+        let several = owners().count() > 1;
+        for own in owners() {
+            let datasets: Vec<(String, Dataset)> = (own.iter())
                 .map(|weight| Ok((weight.clone(), take(weight)?)))
                 .collect::<Result<_, FormatError>>()?;
             let (leaves, class) = layers::by_name(&datasets);
@@ -127,7 +125,8 @@ fn legacy(file: &Hdf5) -> Result<Option<Legacy>, FormatError> {
                 *count += 1;
                 (class, *count - 1)
             });
-            let name = if several { owner_of } else { None }.unwrap_or_else(|| name.clone());
+            let inner = if several { owner(&own[0]) } else { None };
+            let name = inner.unwrap_or_else(|| name.clone());
             let datasets = datasets.into_iter().map(|(_, dataset)| dataset).collect();
             layers.push(Layer { name, ordinal, leaves, datasets });
         }
