@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use striate_tensor::Tensor;
 
 use crate::source::Source;
 use crate::strided::{self, Axis};
-use crate::{Dtype, Element, FormatError, keras, pytorch, safetensors};
+use crate::{Dtype, Element, FormatError, caffe, keras, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -35,6 +35,8 @@ pub struct StoredTensor {
     /// In a file of Keras's, what the tensor is called after the class of its layer and how many of
     /// that class come before it in the model: `conv2d_3.weight`.
     pub(crate) ordinal: Option<String>,
+    /// Its bytes, where the file does not have them as they are: the range is as long.
+    pub(crate) held: Option<Arc<[u8]>>,
 }
 
 /// What is in a weight file: all but the values.
@@ -106,7 +108,7 @@ pub fn list(path: &Path) -> Result<Listing, FormatError> {
 /// What is in a source, by the format that its first bytes tell.
 fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
     let len = source.len();
-    let mut room = [0; 8];
+    let mut room = [0; caffe::SNIFFED];
     let sniffed = room.len().min(usize::try_from(len).unwrap_or(usize::MAX));
     let first = source.bytes(0, &mut room[..sniffed]);
     let first = first.map_err(FormatError::io("read", place.as_ref()))?;
@@ -118,6 +120,10 @@ fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
             return Ok(contents);
         }
         let listing = pytorch::listing(source.reader(), place)?;
+        return Ok(Contents { listing, start: 0, values: None });
+    }
+    if caffe::is_model(first) {
+        let listing = caffe::listing(&mut source.reader(), len, place)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
     let listing = safetensors::listing(&mut source.reader(), len, place)?;
@@ -178,6 +184,12 @@ impl TensorFile {
         }
         let source = values.unwrap_or(source);
         Ok(TensorFile { listing, source, start, panels: Mutex::default() })
+    }
+
+    /// Puts tensors beside those of the file that hold their own bytes, unless it has them.
+    pub(crate) fn add(&mut self, held: Vec<StoredTensor>) {
+        let names: HashSet<_> = self.listing.tensors.iter().map(|t| t.name.clone()).collect();
+        self.listing.tensors.extend(held.into_iter().filter(|t| !names.contains(&t.name)));
     }
 
     /// What is in it.
@@ -246,12 +258,25 @@ impl TensorFile {
         let (mut room, mut all) = ([0; PIECE], true);
         for to in to.chunks_mut(PIECE / dtype.size()) {
             let len = to.len() * dtype.size();
-            let bytes = self.source.bytes(at, &mut room[..len]);
-            dtype.decode(bytes.map_err(|error| self.unread(stored, error))?, to);
+            dtype.decode(self.bytes(stored, at, &mut room[..len])?, to);
             all &= finite(to);
             at += len as u64;
         }
         Ok(all)
+    }
+
+    /// Bytes of a tensor from one on, as many as there is room for.
+    fn bytes<'a>(
+        &'a self,
+        stored: &'a StoredTensor,
+        at: u64,
+        room: &'a mut [u8],
+    ) -> Result<&'a [u8], FormatError> {
+        if let Some(held) = &stored.held {
+            let from = at - self.start - stored.range.start as u64;
+            return Ok(&held[from as usize..][..room.len()]);
+        }
+        self.source.bytes(at, room).map_err(|error| self.unread(stored, error))
     }
 
     /// Values of a tensor with strides, from the `from`-th on.

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod caffe;
 mod digest;
 mod dtype;
 mod error;

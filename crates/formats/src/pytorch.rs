@@ -229,6 +229,7 @@ impl Archive {
                 range,
                 strides: None,
                 ordinal: None,
+                held: None,
             });
         }
         // A value that is there many times, as `expand` makes, would make a small file large.
@@ -245,7 +246,15 @@ impl Archive {
         let range = at(offset)..at(last + 1);
         let axes = shape.iter().zip(&strides).map(|(&extent, &stride)| Axis::new(extent, stride));
         let strides = (!is_dense).then(|| axes.collect());
-        Ok(StoredTensor { name: name.to_owned(), shape, element, range, strides, ordinal: None })
+        Ok(StoredTensor {
+            name: name.to_owned(),
+            shape,
+            element,
+            range,
+            strides,
+            ordinal: None,
+            held: None,
+        })
     }
 }
 

@@ -160,7 +160,15 @@ fn stored(
         }
         end = to;
         let (element, range) = (element(dtype), from..to);
-        stored.push(StoredTensor { name, shape, element, range, strides: None, ordinal: None });
+        stored.push(StoredTensor {
+            name,
+            shape,
+            element,
+            range,
+            strides: None,
+            ordinal: None,
+            held: None,
+        });
     }
     if end as u64 != values {
         let found = format!("{values} bytes of values");

@@ -6,7 +6,7 @@ use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamLayout, ParamSourc
 
 use crate::matching::Matching;
 use crate::strided::Axis;
-use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, keras};
+use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, caffe, keras};
 
 /// The weights of a network where they are stored: all but their values is read and checked, the
 /// values are read when they are asked for, by as many threads as like.
@@ -66,7 +66,8 @@ impl StoredParams {
         for stored in &tensors {
             file.dtype(&stored.tensor)?;
         }
-        let (input, ignored) = (listing.input()?, names(&ignored));
+        let usual = || caffe::preparation(&listing.metadata, graph.input());
+        let (input, ignored) = (listing.input()?.or_else(usual), names(&ignored));
         Ok(StoredParams { graph: graph.clone(), file, layout, tensors, input, ignored })
     }
 

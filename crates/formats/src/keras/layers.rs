@@ -164,6 +164,7 @@ impl Layer {
                 range: dataset.range.clone(),
                 strides,
                 ordinal,
+                held: None,
             }
         })
     }

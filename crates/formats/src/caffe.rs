@@ -1,0 +1,273 @@
+//! Caffe's format: networks in protobuf's text (`.prototxt`), and with their values in its wire
+//! format (`.caffemodel`), in both spellings of their layers.
+//!
+//! A `.caffemodel` is walked once, and of every tensor its place noted. It says what its layers are,
+//! too, so that it is a network of its own where it says what is fed; a `.prototxt` says it.
+
+mod blobs;
+mod layers;
+mod message;
+mod net;
+mod network;
+mod schema;
+mod text;
+mod wire;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+use std::sync::Arc;
+
+use striate_graph::{Graph, InputSpec, Naming, Resize, Shape};
+
+use crate::{Dtype, Element, FormatError, Listing, Model, StoredTensor};
+use message::Message;
+use wire::Wire;
+
+/// The first bytes of a file that [`is_model`] looks at.
+pub(crate) const SNIFFED: usize = 4096;
+
+/// The largest `.prototxt`; that of ResNet-152 has 120 kB.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// The key of the metadata under which is stored what the file is.
+const FORMAT: &str = "format";
+const CAFFE: &str = "caffemodel";
+/// Keys of the metadata for what Caffe takes off a picture, and by what it multiplies the rest.
+const MEAN: &str = "caffe.mean_value";
+const SCALE: &str = "caffe.scale";
+
+/// The mean of ImageNet's pictures in Caffe, `imagenet_mean.binaryproto`: blue, green, red.
+const IMAGENET: [f32; 3] = [104.007, 116.669, 122.679];
+
+/// A network with the weights of a `.caffemodel`.
+///
+/// What the network is says `definition`, a `.prototxt` of any kind, or the `.caffemodel` itself;
+/// what is fed to it says `input`, or the file that says what the network is. Of a network that is
+/// trained the part is taken that Caffe runs in its phase TEST, up to the logits.
+///
+/// # Errors
+/// [`FormatError::Unsupported`] with the layer if one is of a type or has an attribute that no
+/// operation of ours has; [`FormatError::Mismatch`] if the weights are of another network; as
+/// [`read`](crate::read).
+pub fn read(
+    model: &Path,
+    definition: Option<&Path>,
+    input: Option<Shape>,
+) -> Result<Model, FormatError> {
+    let place = model.display().to_string();
+    let mut source = File::open(model).map_err(FormatError::io("read", model))?;
+    let len = source.metadata().map_err(FormatError::io("read", model))?.len();
+    let saved = Wire::new(&mut source, &place).message(schema::NET, len)?;
+    let defined = definition.map(|path| Ok::<_, FormatError>((path, text(path)?))).transpose()?;
+    let channels = channels(&saved);
+    let network = match &defined {
+        Some((path, net)) => {
+            network::network(net, true, input, channels, &path.display().to_string())?
+        }
+        None => network::network(&saved, false, input, channels, &place)?,
+    };
+    let (graph, mut warnings) = (network.graph, network.warnings);
+
+    let mut file = crate::read(model)?;
+    let prepared =
+        preparation(&metadata(defined.as_ref().map_or(&saved, |(_, net)| net)), graph.input())
+            .or_else(|| preparation(&file.listing().metadata, graph.input()));
+    file.add(constants(&graph, &network.constant));
+    let layers: HashSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
+    let unused: Vec<String> = file.listing().tensors.iter().map(layer_of).collect();
+    let unused: Vec<&str> =
+        unused.iter().map(String::as_str).filter(|layer| !layers.contains(layer)).collect();
+    let loaded = file.load(&graph, &Naming::NODES, &unused)?;
+    warnings.extend(loaded.ignored.iter().map(|name| {
+        format!("`{}` is left out: the network has no such layer", name.escape_debug())
+    }));
+    Ok(Model { graph, params: loaded.params, input: prepared, warnings })
+}
+
+/// The network that a `.prototxt` describes, and what a reader should know of how it was read.
+///
+/// # Errors
+/// As [`read`].
+pub fn define(
+    definition: &Path,
+    input: Option<Shape>,
+) -> Result<(Graph, Vec<String>), FormatError> {
+    let net = text(definition)?;
+    let network = network::network(&net, true, input, None, &definition.display().to_string())?;
+    Ok((network.graph, network.warnings))
+}
+
+/// A network in protobuf's text format.
+fn text(path: &Path) -> Result<Message, FormatError> {
+    let place = path.display().to_string();
+    let file = File::open(path).map_err(FormatError::io("read", path))?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_TEXT + 1).read_to_end(&mut bytes);
+    read.map_err(FormatError::io("read", path))?;
+    if bytes.len() as u64 > MAX_TEXT {
+        let (found, limit) = (String::from("the text"), format!("{MAX_TEXT} bytes"));
+        return Err(FormatError::TooLarge { place, found, limit });
+    }
+    let malformed = |offset: usize, found: String, expected: &str| FormatError::Malformed {
+        place: place.clone(),
+        offset: offset as u64,
+        found,
+        expected: expected.to_owned(),
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        malformed(error.valid_up_to(), String::from("bytes that are no UTF-8"), "a text")
+    })?;
+    text::parse(text).map_err(|refused| malformed(refused.at, refused.found, refused.expected))
+}
+
+/// Whether a file that begins so is a `.caffemodel`: of what protobuf has no mark, but the fields up
+/// to the first layer are few and known.
+pub(crate) fn is_model(first: &[u8]) -> bool {
+    let varint = |bytes: &mut &[u8]| -> Option<u64> {
+        let len = bytes.iter().take(9).position(|byte| *byte < 0x80)? + 1;
+        let (number, rest) = bytes.split_at(len);
+        *bytes = rest;
+        Some(number.iter().rev().fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f)))
+    };
+    let mut rest = first;
+    while let Some(key) = varint(&mut rest) {
+        let Some(value) = varint(&mut rest) else { return false };
+        let mut inside = &rest[..rest.len().min(usize::try_from(value).unwrap_or(usize::MAX))];
+        let known = match (key >> 3, key & 7) {
+            // A layer begins with its name, its type, or what it reads or gives.
+            (2 | 100, 2) => {
+                let first = varint(&mut inside);
+                return first.is_some_and(|key| {
+                    [(1..=4, 2), (5..=5, 0)]
+                        .iter()
+                        .any(|(fields, form)| fields.contains(&(key >> 3)) && key & 7 == *form)
+                });
+            }
+            (1 | 3, 2) => std::str::from_utf8(inside)
+                .is_ok_and(|text| inside.len() as u64 == value && !text.contains(char::is_control)),
+            (6 | 8, 2) => inside.len() as u64 == value,
+            (4 | 5 | 7, 0) => {
+                inside = &[];
+                true
+            }
+            _ => false,
+        };
+        if !known {
+            return false;
+        }
+        rest = &rest[inside.len()..];
+    }
+    false
+}
+
+/// What is in the file. The ranges of the tensors count from its first byte.
+pub(crate) fn listing(
+    source: &mut (impl Read + Seek),
+    len: u64,
+    place: String,
+) -> Result<Listing, FormatError> {
+    let net = Wire::new(&mut *source, &place).message(schema::NET, len)?;
+    let layers = net::layers(&net, false).map_err(|(name, found)| FormatError::Unsupported {
+        place: place.clone(),
+        found: format!("`{}`, {found}", name.escape_debug()),
+        expected: String::from("layers of later ones: convert it with upgrade_net_proto_binary"),
+    })?;
+    let mut tensors = blobs::tensors(&layers, source, &place)?;
+    let mut names = HashSet::new();
+    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
+        return Err(FormatError::Unsupported {
+            found: format!("`{}` twice", twice.name.escape_debug()),
+            place,
+            expected: String::from("layers with names of their own"),
+        });
+    }
+    tensors.sort_by(|a, b| (a.range.start, &a.name).cmp(&(b.range.start, &b.name)));
+    Ok(Listing { metadata: metadata(&net), tensors, place })
+}
+
+/// What a network says beside its layers.
+fn metadata(net: &Message) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::from([(String::from(FORMAT), String::from(CAFFE))]);
+    if let Some(name) = net.texts("name").last() {
+        metadata.insert(String::from("name"), name.to_owned());
+    }
+    let layers = net.messages(&["layer", "layers"]);
+    let transforms = layers.map(|layer| layer.message("transform_param"));
+    for transform in transforms {
+        for (key, field) in [(MEAN, "mean_value"), (SCALE, "scale")] {
+            let numbers = transform.numbers(field).unwrap_or_default();
+            if !numbers.is_empty() && !metadata.contains_key(key) {
+                let numbers: Vec<String> =
+                    numbers.iter().map(|n| (*n as f32).to_string()).collect();
+                metadata.insert(String::from(key), numbers.join(" "));
+            }
+        }
+    }
+    metadata
+}
+
+/// How pictures of three channels are prepared for weights that Caffe trained, where their file
+/// does not say more: blue, green and red from 0 to 255, less a mean.
+pub(crate) fn preparation(metadata: &BTreeMap<String, String>, input: Shape) -> Option<InputSpec> {
+    let Shape::Map { c: 3, h, w } = input else { return None };
+    if metadata.get(FORMAT).is_none_or(|format| format != CAFFE) {
+        return None;
+    }
+    let numbers = |key: &str| -> Vec<f32> {
+        let text = metadata.get(key).map(String::as_str).unwrap_or_default();
+        text.split(' ').filter_map(|number| number.parse().ok()).collect()
+    };
+    let mean = match *numbers(MEAN) {
+        [blue, green, red] => [blue, green, red],
+        [all] => [all; 3],
+        _ => IMAGENET,
+    };
+    // Caffe multiplies what the mean is taken off from.
+    let deviation = numbers(SCALE).first().map_or(1.0, |scale| 1.0 / scale);
+    // ImageNet's pictures are all brought to 256×256 first.
+    let large = |side: usize| (193..=256).contains(&side);
+    let resize = if large(h) && large(w) { [256, 256] } else { [h, w] };
+    let spec = InputSpec {
+        crop: [h, w],
+        deviation: vec![deviation; 3],
+        ..InputSpec::caffe(Resize::Exact(resize), 0, mean)
+    };
+    spec.check().is_ok().then_some(spec)
+}
+
+/// The channels that the first convolution reads.
+fn channels(saved: &Message) -> Option<usize> {
+    let layers = net::layers(saved, false).ok()?;
+    let first = layers.iter().find(|layer| layer.kind == "Convolution")?;
+    let weight = first.message.messages(&["blobs"]).next()?;
+    let shape = weight.message("shape").sizes("dim").ok()?;
+    let read = shape.get(1).copied().or(weight.size("channels").ok()?)?;
+    let groups = first.attributes("convolution_param").size("group").ok()?.unwrap_or(1);
+    read.checked_mul(groups)
+}
+
+/// The layer of a tensor.
+fn layer_of(tensor: &StoredTensor) -> String {
+    tensor.name.rsplit_once('.').map_or(&*tensor.name, |(layer, _)| layer).to_owned()
+}
+
+/// The parameters that have one value, and are in no file.
+fn constants(graph: &Graph, constant: &[(String, f32)]) -> Vec<StoredTensor> {
+    let layout = graph.layout();
+    let tensor = |(name, value): &(String, f32)| {
+        let param = layout.find(name)?;
+        let bytes = value.to_le_bytes().repeat(param.range.len());
+        Some(StoredTensor {
+            name: name.clone(),
+            shape: param.slot.shape.clone(),
+            element: Element::Float(Dtype::F32),
+            range: 0..bytes.len(),
+            strides: None,
+            ordinal: None,
+            held: Some(Arc::from(bytes)),
+        })
+    };
+    constant.iter().filter_map(tensor).collect()
+}
