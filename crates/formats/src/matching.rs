@@ -79,6 +79,25 @@ impl<'f> Matching<'f> {
 }
 
 impl Listing {
+    /// Of several namings of a network the one that knows most of the file's tensors; of those that
+    /// know as many the first.
+    pub fn naming<'n>(
+        &self,
+        graph: &Graph,
+        namings: impl IntoIterator<Item = &'n Naming>,
+    ) -> &'n Naming {
+        let layout = graph.layout();
+        let (mut best, mut most) = (&Naming::NODES, None);
+        for naming in namings {
+            let matching = Matching::of(self, graph, &layout, naming);
+            let known = Some(matching.stored.iter().flatten().count());
+            if known > most {
+                (best, most) = (naming, known);
+            }
+        }
+        best
+    }
+
     /// The tensor of the file that holds a parameter of the network (`fc.weight`), found as
     /// [`load`](crate::load) finds it, whatever its shape. With a network of the usual number of
     /// classes it tells how many the file was trained for.

@@ -131,12 +131,13 @@ impl Model {
         let graph = entry.build(&config)?;
         // Auxiliary heads are of no use here, but they are in the files.
         let with_heads = entry.build(&Config { heads: true, ..config })?;
-        let keys = entry.naming.keys(&with_heads);
+        let naming = file.listing().naming(&with_heads, entry.namings());
+        let keys = naming.keys(&with_heads);
         let heads = with_heads.iter().filter(|(_, node)| graph.find(&node.name).is_none());
         let heads: Vec<&str> = heads.map(|(id, _)| keys[id.index()].as_str()).collect();
         // What does not fit by its shape says more.
         let name = check_name(entry, file.listing());
-        let params = file.weights(&graph, &entry.naming, &heads)?;
+        let params = file.weights(&graph, naming, &heads)?;
         name?;
         Ok(Model::of(entry, graph, params, path.display().to_string()))
     }

@@ -70,6 +70,7 @@ const ALEXNET: Architecture = Architecture {
     init: Init::Gaussian { deviation: 0.01, ones: &["conv2", "conv4", "conv5", "fc6", "fc7"] },
     training: Training::AlexNet,
     naming: Naming::NODES,
+    also: &[],
     preparation: || InputSpec::caffe(Resize::Exact([256, 256]), 227, [104.007, 116.669, 122.679]),
     totals: Totals { params: 60_965_224, macs: 724_406_816 },
     pretrained: &[],

@@ -27,6 +27,8 @@ pub struct Architecture {
     pub training: Training,
     /// What its parameters are called in weight files.
     pub naming: Naming,
+    /// What they are called in other people's files.
+    pub also: &'static [Naming],
     /// How pictures are prepared for weights that do not say it themselves.
     pub preparation: fn() -> InputSpec,
     /// Published totals; one test checks them for every entry.
@@ -185,6 +187,11 @@ impl Architecture {
     /// Classes and input as published, without auxiliary classifiers.
     pub fn config(&self) -> Config {
         Config { classes: self.data.classes(), input: self.input, heads: false }
+    }
+
+    /// What its parameters may be called, the entry's own naming first.
+    pub fn namings(&self) -> impl Iterator<Item = &Naming> {
+        std::iter::once(&self.naming).chain(self.also)
     }
 
     /// The network.

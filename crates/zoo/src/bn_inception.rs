@@ -96,6 +96,7 @@ pub(crate) const ALL: &[Architecture] = &[
             ("*.*.bn", "inception_*_*_bn"),
             ("*.*", "inception_*_*"),
         ]),
+        also: &[],
         preparation: || InputSpec::caffe(Resize::Exact([256, 256]), 224, [104.0, 117.0, 123.0]),
         totals: Totals { params: 11_295_240, macs: 2_032_600_064 },
         pretrained: &[],

@@ -163,6 +163,7 @@ const GOOGLENET: Architecture = Architecture {
     init: Init::Truncated { deviation: 0.01 },
     training: Training::GoogLeNet,
     naming: TORCHVISION_NAMES,
+    also: &[],
     // The published weights undo ImageNet's normalisation (`transform_input`): (x − ½) / ½.
     preparation: || InputSpec {
         mean: vec![0.5; 3],

@@ -169,6 +169,7 @@ const INCEPTION_RESNET: Architecture = Architecture {
     init: Init::Truncated { deviation: 0.1 },
     training: Training::ResNet,
     naming: Naming::NODES,
+    also: &[],
     preparation: || crate::inception_v4::preparation(333),
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

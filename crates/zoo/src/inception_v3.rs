@@ -142,6 +142,7 @@ pub(crate) const ALL: &[Architecture] = &[
             ("aux.*", "AuxLogits.*"),
             ("*.branch*", "Mixed_*.branch*"),
         ]),
+        also: &[],
         preparation: || InputSpec {
             mean: vec![0.5; 3],
             deviation: vec![0.5; 3],
@@ -162,6 +163,7 @@ pub(crate) const ALL: &[Architecture] = &[
         init: Init::Xavier { bias: 0.0 },
         training: Training::ResNet,
         naming: Naming { counted: keras::COUNTED, ..Naming::rules(&[("fc", "predictions")]) },
+        also: &[],
         preparation: || keras::tf(299),
         totals: Totals { params: 23_817_352, macs: 5_713_216_096 },
         pretrained: &[],

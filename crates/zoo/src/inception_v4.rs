@@ -144,6 +144,7 @@ pub(crate) const ALL: &[Architecture] = &[
         init: Init::Truncated { deviation: 0.1 },
         training: Training::ResNet,
         naming: TIMM_NAMES,
+        also: &[],
         preparation: || preparation(341),
         totals: Totals { params: 42_679_816, macs: 12_253_974_624 },
         pretrained: &[],

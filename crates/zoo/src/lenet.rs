@@ -99,6 +99,7 @@ const LENET: Architecture = Architecture {
     init: Init::LeCun,
     training: Training::Digits,
     naming: Naming::NODES,
+    also: &[],
     // Background −0.1 and ink 1.175, so that mean and variance are about 0 and 1 (§II.B).
     preparation: || InputSpec::digits(2, 0.1 / 1.275, 1.0 / 1.275),
     totals: Totals { params: 0, macs: 0 },

@@ -53,6 +53,7 @@ const NIN: Architecture = Architecture {
     init: Init::Gaussian { deviation: 0.05, ones: &[] },
     training: Training::Cifar,
     naming: Naming::NODES,
+    also: &[],
     preparation: crate::resnet_cifar::preparation,
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

@@ -145,6 +145,7 @@ const CIFAR: Architecture = Architecture {
     init: Init::KaimingFanOut,
     training: Training::Cifar,
     naming: Naming::NODES,
+    also: &[],
     preparation: crate::resnet_cifar::preparation,
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

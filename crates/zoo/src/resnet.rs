@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Value, add};
+use striate_graph::{Graph, GraphError, Init, InputSpec, Naming, Resize, Value, add};
 
 use crate::keras;
 use crate::papers::HE_2015;
@@ -67,9 +67,31 @@ pub(crate) fn conv_bn(
     x.at(format!("bn{i}")).batch_norm()
 }
 
-fn resnet(config: &Config, (block, repeats): Column) -> Result<Graph, GraphError> {
+fn resnet(config: &Config, column: Column) -> Result<Graph, GraphError> {
+    stages(config, column, |x| conv_bn(x, 1, 7, 64, 2).relu().at("maxpool").max_pool(3, 2).pad(1))
+}
+
+/// The authors' definition in Caffe, whose first pooling rounds up instead of padding.
+fn resnet_caffe(config: &Config, column: Column) -> Result<Graph, GraphError> {
+    stages(config, column, |x| conv_bn(x, 1, 7, 64, 2).relu().at("maxpool").max_pool(3, 2).ceil())
+}
+
+/// The same for their ResNet-50 alone: a bias before the first batch normalisation.
+fn resnet50_caffe(config: &Config) -> Result<Graph, GraphError> {
+    stages(config, RESNET50, |x| {
+        let x = x.at("conv1").conv(7, 64).stride(2).at("bn1").batch_norm();
+        x.relu().at("maxpool").max_pool(3, 2).ceil()
+    })
+}
+
+/// What is behind the stem: the four stages, and the layer that classifies.
+fn stages(
+    config: &Config,
+    (block, repeats): Column,
+    stem: fn(Value) -> Value,
+) -> Result<Graph, GraphError> {
     Graph::build(config.shape(), |x| {
-        let mut x = conv_bn(x, 1, 7, 64, 2).relu().at("maxpool").max_pool(3, 2).pad(1);
+        let mut x = stem(x);
         for (stage, repeats) in (1..).zip(repeats) {
             for i in 0..repeats {
                 let stride = if stage > 1 && i == 0 { 2 } else { 1 };
@@ -115,6 +137,43 @@ fn resnet_keras(config: &Config, repeats: [usize; 4]) -> Result<Graph, GraphErro
 pub(crate) const NAMES: Naming =
     Naming::rules(&[("*.conv_proj", "*.downsample.0"), ("*.bn_proj", "*.downsample.1")]);
 
+/// The names of the authors' layers in Caffe, from (stage and block here, and there).
+macro_rules! caffe_names {
+    ($($here:literal $there:literal),*) => {
+        Naming::rules(&[
+            ("bn1", "bn_conv1"),
+            ("fc", "fc1000"),
+            $(
+                (concat!("layer", $here, ".conv_proj"), concat!("res", $there, "_branch1")),
+                (concat!("layer", $here, ".conv1"), concat!("res", $there, "_branch2a")),
+                (concat!("layer", $here, ".conv2"), concat!("res", $there, "_branch2b")),
+                (concat!("layer", $here, ".conv3"), concat!("res", $there, "_branch2c")),
+                (concat!("layer", $here, ".bn_proj"), concat!("bn", $there, "_branch1")),
+                (concat!("layer", $here, ".bn1"), concat!("bn", $there, "_branch2a")),
+                (concat!("layer", $here, ".bn2"), concat!("bn", $there, "_branch2b")),
+                (concat!("layer", $here, ".bn3"), concat!("bn", $there, "_branch2c")),
+            )*
+        ])
+    };
+}
+
+#[rustfmt::skip]
+const CAFFE_50: Naming = caffe_names!(
+    "1.0" "2a", "1.1" "2b", "1.2" "2c",
+    "2.0" "3a", "2.1" "3b", "2.2" "3c", "2.3" "3d",
+    "3.0" "4a", "3.1" "4b", "3.2" "4c", "3.3" "4d", "3.4" "4e", "3.5" "4f",
+    "4.0" "5a", "4.1" "5b", "4.2" "5c"
+);
+
+/// Of ResNet-101 and ResNet-152, whose long stages number their blocks.
+#[rustfmt::skip]
+const CAFFE_DEEP: Naming = caffe_names!(
+    "1.0" "2a", "1.1" "2b", "1.2" "2c",
+    "2.0" "3a", "2.*" "3b*",
+    "3.0" "4a", "3.*" "4b*",
+    "4.0" "5a", "4.1" "5b", "4.2" "5c"
+);
+
 const RESNET: Architecture = Architecture {
     name: "",
     family: "ResNet",
@@ -127,6 +186,7 @@ const RESNET: Architecture = Architecture {
     init: Init::KaimingFanOut,
     training: Training::ResNet,
     naming: NAMES,
+    also: &[],
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],
@@ -152,6 +212,14 @@ const KERAS: Architecture = Architecture {
 const V1: Architecture =
     Architecture { edition: Edition::Paper, note: "stride in the first 1×1", ..RESNET };
 
+const CAFFE: Architecture = Architecture {
+    edition: Edition::Caffe,
+    note: "the authors' weights: no padding before the first pooling",
+    also: &[CAFFE_DEEP],
+    preparation: || InputSpec::caffe(Resize::Shorter(256), 224, [103.939, 116.779, 123.68]),
+    ..RESNET
+};
+
 #[rustfmt::skip]
 pub(crate) const ALL: &[Architecture] = &[
     Architecture { name: "resnet18", note: "basic blocks, 2 2 2 2", net: |c| resnet(c, RESNET18),
@@ -176,4 +244,10 @@ pub(crate) const ALL: &[Architecture] = &[
         totals: Totals { params: 44_601_832, macs: 7_570_194_432 }, ..KERAS },
     Architecture { name: "resnet152_keras", net: |c| resnet_keras(c, [3, 8, 36, 3]),
         totals: Totals { params: 60_268_520, macs: 11_282_415_616 }, ..KERAS },
+    Architecture { name: "resnet50_caffe", net: resnet50_caffe, also: &[CAFFE_50],
+        totals: Totals { params: 25_557_096, macs: 3_857_973_248 }, ..CAFFE },
+    Architecture { name: "resnet101_caffe", net: |c| resnet_caffe(c, RESNET101),
+        totals: Totals { params: 44_549_160, macs: 7_570_194_432 }, ..CAFFE },
+    Architecture { name: "resnet152_caffe", net: |c| resnet_caffe(c, RESNET152),
+        totals: Totals { params: 60_192_808, macs: 11_282_415_616 }, ..CAFFE },
 ];

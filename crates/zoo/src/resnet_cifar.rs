@@ -68,6 +68,7 @@ const CIFAR: Architecture = Architecture {
     init: Init::KaimingFanOut,
     training: Training::Cifar,
     naming: NAMES,
+    also: &[],
     preparation,
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

@@ -36,6 +36,13 @@ fn squeezenet(
     })
 }
 
+/// What the authors' files in Caffe call them.
+const CAFFE_NAMES: Naming = Naming::rules(&[
+    ("*.squeeze", "*/squeeze1x1"),
+    ("*.expand1x1", "*/expand1x1"),
+    ("*.expand3x3", "*/expand3x3"),
+]);
+
 const SQUEEZENET: Architecture = Architecture {
     name: "",
     family: "SqueezeNet",
@@ -48,6 +55,7 @@ const SQUEEZENET: Architecture = Architecture {
     init: Init::KaimingFanIn,
     training: Training::ResNet,
     naming: Naming::NODES,
+    also: &[CAFFE_NAMES],
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

@@ -92,6 +92,7 @@ const VGG: Architecture = Architecture {
     init: Init::KaimingFanOut,
     training: Training::Vgg,
     naming: Naming::sequences(&[("conv1_1", "features"), ("fc6", "classifier")]),
+    also: &[],
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 0, macs: 0 },
     pretrained: &[],

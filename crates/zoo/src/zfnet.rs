@@ -39,6 +39,7 @@ const ZFNET: Architecture = Architecture {
     init: Init::Gaussian { deviation: 0.01, ones: &[] },
     training: Training::AlexNet,
     naming: Naming::NODES,
+    also: &[],
     preparation: || InputSpec::imagenet(256, 224),
     totals: Totals { params: 62_357_608, macs: 1_168_032_896 },
     pretrained: &[],

@@ -83,6 +83,12 @@ pub(super) fn tensors(
                         stored.strides =
                             Some(vec![Axis::new(outputs, 1), Axis::new(inputs, outputs)]);
                     }
+                    // What is one with no BatchNorm is a 1×1 convolution of each channel.
+                    if let ("Scale", None, "weight", 1) =
+                        (layer.kind, merged, leaf, stored.shape.len())
+                    {
+                        stored.shape.extend([1; 3]);
+                    }
                     tensors.push(stored);
                 }
             }

@@ -1,0 +1,88 @@
+//! Caffe's files as OpenCV reads them: networks of the model zoo with random weights, in both
+//! spellings of layers and both of shapes.
+
+use std::path::Path;
+
+use interop::{error, python};
+use striate_exec::{Backend, Native, Options};
+use striate_formats::{caffe, read, read_tensors};
+use striate_graph::{Graph, ParamSource};
+use striate_tensor::Tensor;
+use striate_zoo::Config;
+
+/// What OpenCV was fed, and what it made of it.
+struct Case {
+    input: Tensor,
+    logits: Tensor,
+}
+
+impl Case {
+    fn read(directory: &Path, name: &str) -> Case {
+        let tensors = read_tensors(&directory.join(format!("{name}.safetensors"))).unwrap();
+        let get = |wanted: &str| {
+            let (_, tensor) = tensors.iter().find(|(name, _)| name == wanted).unwrap();
+            tensor.clone()
+        };
+        Case { input: get("input"), logits: get("logits") }
+    }
+
+    fn compare(&self, what: &str, graph: &Graph, params: &dyn ParamSource) {
+        let mut network = Native::default().compile(graph, params, &Options::default()).unwrap();
+        let found = network.run(&self.input).unwrap();
+        let error = error(self.logits.data(), found.logits().data());
+        println!("{what}: {error:.1e}");
+        assert!(error <= 1e-4, "{what}: {error:e} of the maximum");
+    }
+}
+
+#[test]
+fn networks_are_what_opencv_reads_of_them() {
+    let names = [
+        "features",
+        "alexnet",
+        "caffenet",
+        "squeezenet",
+        "googlenet",
+        "nin",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "vgg16",
+        "vgg19",
+        "zfnet",
+    ];
+    for name in names {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        python("caffe_nets.py", &[directory, Path::new(name)]);
+        let case = Case::read(directory, name);
+        let weights = directory.join(format!("{name}.caffemodel"));
+        let definition = directory.join(format!("{name}.prototxt"));
+        let both = caffe::read(&weights, Some(&definition), None).unwrap();
+        case.compare(name, &both.graph, &both.params);
+        // What a .caffemodel says of its layers is the same.
+        let alone = caffe::read(&weights, None, None).unwrap();
+        assert_eq!((&both.graph, &both.params), (&alone.graph, &alone.params), "{name}");
+        assert_eq!(caffe::define(&definition, None).unwrap().0, both.graph, "{name}");
+
+        let entry = match name {
+            "alexnet" => "alexnet_2012",
+            "squeezenet" => "squeezenet1_1",
+            "googlenet" => "googlenet_caffe",
+            "nin" => "nin_imagenet",
+            "resnet50" => "resnet50_caffe",
+            "resnet101" => "resnet101_caffe",
+            "resnet152" => "resnet152_caffe",
+            _ => continue,
+        };
+        let entry = striate_zoo::find(entry).unwrap();
+        let &[_, c, h, w] = case.input.shape() else { panic!("{name}") };
+        let config = Config { input: [c, h, w], ..entry.config() };
+        let graph = entry.build(&config).unwrap();
+        let file = read(&weights).unwrap();
+        let naming = file.listing().naming(&graph, entry.namings());
+        let stored = file.weights(&graph, naming, &[]).unwrap();
+        assert!(stored.input().is_some(), "{name}");
+        case.compare(entry.name, &graph, &stored);
+    }
+}
