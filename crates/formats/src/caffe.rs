@@ -271,3 +271,174 @@ fn constants(graph: &Graph, constant: &[(String, f32)]) -> Vec<StoredTensor> {
     };
     constant.iter().filter_map(tensor).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::TensorFile;
+
+    /// What `make.py` there wrote, and the tensors in it.
+    const V1: &[u8] = include_bytes!("../tests/caffe/v1.caffemodel");
+    const V2: &[u8] = include_bytes!("../tests/caffe/v2.caffemodel");
+    const SAME_V1: &[u8] = include_bytes!("../tests/caffe/v1.safetensors");
+    const SAME_V2: &[u8] = include_bytes!("../tests/caffe/v2.safetensors");
+    const TRAIN_VAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/caffe/train_val.prototxt");
+
+    fn parse(bytes: &[u8]) -> Result<TensorFile, FormatError> {
+        TensorFile::parse(bytes.to_vec(), "bytes")
+    }
+
+    /// The network that a file of weights describes.
+    fn network_of(bytes: &[u8]) -> Result<network::Network, FormatError> {
+        let len = bytes.len() as u64;
+        let net = Wire::new(Cursor::new(bytes), "bytes").message(schema::NET, len)?;
+        network::network(&net, false, None, channels(&net), "bytes")
+    }
+
+    #[test]
+    fn tensors_are_those_that_were_written() {
+        for (bytes, same) in [(V1, SAME_V1), (V2, SAME_V2)] {
+            let (file, expected) = (parse(bytes).unwrap(), parse(same).unwrap());
+            assert_eq!(file.listing().tensors.len(), expected.listing().tensors.len());
+            for theirs in &expected.listing().tensors {
+                let ours = file.listing().tensors.iter().find(|ours| ours.name == theirs.name);
+                let ours = file.tensor(ours.unwrap()).unwrap();
+                assert_eq!(ours, expected.tensor(theirs).unwrap(), "{}", theirs.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_is_the_same_by_its_weights_and_by_its_training() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("v2.caffemodel");
+        std::fs::write(&path, V2).unwrap();
+        let alone = read(&path, None, None).unwrap();
+        let both = read(&path, Some(TRAIN_VAL.as_ref()), None).unwrap();
+        assert_eq!((&alone.graph, &alone.params), (&both.graph, &both.params));
+        let nodes: Vec<_> = both.graph.nodes().iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(nodes, ["data", "conv", "bn", "fc.flatten", "fc"]);
+        assert_eq!(both.graph.input(), Shape::map(3, 3, 3));
+        let input = both.input.unwrap();
+        assert_eq!((input.mean, input.deviation), (vec![104.0, 117.0, 123.0], vec![2.0; 3]));
+        assert_eq!(both.warnings.len(), 2, "{:?}", both.warnings);
+        let usual = alone.input.unwrap();
+        assert_eq!((usual.mean, usual.crop), (IMAGENET.to_vec(), [3, 3]));
+    }
+
+    #[test]
+    fn what_is_fed_may_be_said_by_hand() {
+        let graph = |size| define(TRAIN_VAL.as_ref(), Some(Shape::map(3, size, size)));
+        // The size of the linear layer's weights is that of the weights.
+        assert_eq!(graph(9).unwrap().0.input(), Shape::map(3, 9, 9));
+        assert!(graph(1).unwrap_err().to_string().contains("`conv`: (Convolution) 2×2 window"));
+    }
+
+    #[test]
+    fn weights_of_another_network_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("v1.caffemodel");
+        std::fs::write(&path, V1).unwrap();
+        let error = read(&path, Some(TRAIN_VAL.as_ref()), None).unwrap_err();
+        let FormatError::Mismatch { source, .. } = error else { panic!("{error}") };
+        let statistics = ["bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"];
+        assert_eq!(source.missing, statistics);
+        assert_eq!(source.unexpected, ["conv.bias"]);
+    }
+
+    #[test]
+    fn what_is_no_caffemodel_is_not_taken_for_one() {
+        assert!(is_model(V1) && is_model(V2));
+        let safetensors: Vec<Vec<u8>> =
+            (0..=255u64).map(|len| [&len.to_le_bytes()[..], b"{\"a\":{}}"].concat()).collect();
+        // A GraphDef and a ModelProto are protobuf, too.
+        let others: [&[u8]; 7] = [
+            b"",
+            b"\x0a",
+            b"\x0a\x10\n\x03abc\x12\x0bPlaceholder",
+            b"\x08\x07\x12\x07pytorch\x1a\x051.2.0\x3a\x02",
+            b"\x89HDF\r\n\x1a\n",
+            b"PK\x03\x04",
+            b"name: \"net\"",
+        ];
+        for other in others.into_iter().chain(safetensors.iter().map(Vec::as_slice)) {
+            assert!(!is_model(other), "{other:?}");
+        }
+    }
+
+    /// A file cut off between two layers is a whole one of fewer: the format does not say how many
+    /// there are.
+    #[test]
+    fn a_file_cut_off_inside_a_layer_is_refused() {
+        for bytes in [V1, V2] {
+            let whole = parse(bytes).unwrap().listing().tensors.len();
+            let mut accepted = Vec::new();
+            for len in 0..bytes.len() {
+                let Ok(file) = parse(&bytes[..len]) else { continue };
+                assert!(file.listing().tensors.len() <= whole);
+                accepted.push(len);
+            }
+            // Its layers are few.
+            assert!(accepted.len() <= 4, "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused_or_harmless() {
+        for whole in [V1, V2] {
+            for bit in 0..whole.len() * 8 {
+                let mut flipped = whole.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                drop(network_of(&flipped));
+                let Ok(file) = parse(&flipped) else { continue };
+                for stored in &file.listing().tensors {
+                    let tensor = file.tensor(stored).unwrap();
+                    assert_eq!(tensor.shape(), stored.shape, "bit {bit}");
+                }
+            }
+        }
+    }
+
+    /// A field of bytes.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        assert!(content.len() < 128);
+        let key: &[u8] = if number == 100 { &[0xa2, 6] } else { &[number << 3 | 2] };
+        [key, &[content.len() as u8], content].concat()
+    }
+
+    #[test]
+    fn attacks_are_refused() {
+        let layer = |kind: &[u8], blobs: &[Vec<u8>]| {
+            let blobs: Vec<u8> = blobs.iter().flat_map(|blob| field(7, blob)).collect();
+            field(100, &[field(1, b"x"), field(2, kind), blobs].concat())
+        };
+        let dims = |dims: &[u8]| field(7, &field(1, dims));
+        let values = field(5, &[0; 8]);
+        let huge = [&[0xff; 4][..], &[7]].concat().repeat(3);
+        let overflow = [dims(&huge), values.clone()].concat();
+        let negative = [dims(&[[0xff; 9].as_slice(), &[1]].concat()), values.clone()].concat();
+        let more = [dims(&[3]), values.clone()].concat();
+        let good = [dims(&[2]), values.clone()].concat();
+        let mixed = [dims(&[3]), values, field(8, &[0; 8])].concat();
+        let twice = layer(b"New", &[good.clone()]).repeat(2);
+        for (bytes, found) in [
+            (layer(b"New", &[overflow]), "of shape [2147483647, 2147483647, 2147483647]"),
+            (layer(b"New", &[negative]), "`dim` -1, expected a whole number"),
+            (layer(b"New", &[more]), "blob 0 of `x` (New) of shape [3] with 2 values"),
+            (layer(b"New", &[mixed]), "of values of two types"),
+            (twice, "found `x.0` twice"),
+            (layer(b"BatchNorm", &[good.clone(), good.clone(), good.clone()]), "for a factor"),
+            (layer(b"BatchNorm", &[good.clone(), good]), "as the last, not as the third"),
+            (field(2, &field(4, b"x")), "`x`, a layer without a type"),
+            (
+                field(2, &[field(4, b"x"), field(1, b"")].concat()),
+                "a layer of the format of before",
+            ),
+        ] {
+            let error = parse(&bytes).unwrap_err().to_string();
+            assert!(error.contains(found), "{error}");
+        }
+    }
+}

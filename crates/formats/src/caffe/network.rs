@@ -172,8 +172,8 @@ impl<'m> Builder<'m> {
         let shape = op.shape(&shapes).map_err(|reason| reason.to_string())?;
         // The next layer multiplies its extents.
         let volume = shape.extents().iter().try_fold(1usize, |n, extent| n.checked_mul(*extent));
-        if volume.is_none_or(|volume| volume > MAX_VOLUME) {
-            return Err(format!("gives {shape} values, more than {MAX_VOLUME}"));
+        if !volume.is_some_and(|volume| (1..=MAX_VOLUME).contains(&volume)) {
+            return Err(format!("gives {shape} values, none or more than {MAX_VOLUME}"));
         }
         self.parts.push(Part { name, op, inputs });
         self.shapes.push(shape);
@@ -280,5 +280,163 @@ impl<'m> Builder<'m> {
         let keep: Vec<NodeId> = graph.outputs().iter().map(|output| output.node).collect();
         let graph = graph.prune(&keep);
         Ok(Network { graph, constant: self.constant, warnings: self.warnings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text;
+    use super::*;
+
+    fn read(text: &str) -> Result<Network, FormatError> {
+        network(&text::parse(text).unwrap(), true, None, None, "net.prototxt")
+    }
+
+    const DATA: &str = "input: \"data\" input_dim: 1 input_dim: 2 input_dim: 6 input_dim: 6 ";
+
+    /// A network of one layer `x`, of the type and with the attributes.
+    fn one(kind: &str, attributes: &str) -> Result<Network, FormatError> {
+        let names = r#"name: "x" bottom: "data" top: "x""#;
+        read(&format!("{DATA} layer {{ {names} type: \"{kind}\" {attributes} }}"))
+    }
+
+    #[test]
+    fn attributes_that_no_operation_has_are_told() {
+        for (kind, attributes, expected) in [
+            ("Deconvolution", "", "a type that is not known, expected one of BatchNorm, Concat"),
+            ("ReLU", "relu_param { negative_slope: 0.1 }", "negative_slope 0.1, expected 0"),
+            ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }", "norm_region WITHIN_CHANNEL"),
+            ("Pooling", "pooling_param { pool: STOCHASTIC }", "pool STOCHASTIC, expected MAX"),
+            ("Pooling", "", "no `kernel_size`, expected one"),
+            ("Pooling", "pooling_param { kernel_size: 7 }", "7×7 window over a 6×6 map"),
+            ("Pooling", "pooling_param { kernel_size: 2 pad: 2 }", "padding 2 must be smaller"),
+            ("Pooling", "pooling_param { kernel_size: 1 stride: 4 }", "the last one outside"),
+            ("Pooling", "pooling_param { kernel_size: 1 stride: 0 }", "must be at least 1"),
+            ("Convolution", "", "no `num_output`, expected one"),
+            ("Convolution", "convolution_param { num_output: -1 }", "`num_output` -1, expected"),
+            ("Convolution", "convolution_param { num_output: 1e300 }", "expected a whole number"),
+            ("Convolution", "convolution_param { num_output: 0.5 }", "expected a whole number"),
+            ("Convolution", "convolution_param { num_output: two }", "`num_output` of `two`"),
+            (
+                "Convolution",
+                "convolution_param { num_output: 2147483648 kernel_size: 6 }",
+                "a value of more than 2147483648 elements",
+            ),
+            (
+                "Convolution",
+                "convolution_param { num_output: 1 kernel_size: [1, 2, 3] }",
+                "`kernel_size` for 3 axes, expected two",
+            ),
+            (
+                "Convolution",
+                "convolution_param { num_output: 1 kernel_size: 1 pad: 2147483648 }",
+                "more than 2147483648",
+            ),
+            (
+                "Convolution",
+                "convolution_param { num_output: 3 kernel_size: 1 group: 2 }",
+                "2 groups do not divide 3 channels",
+            ),
+            (
+                "Convolution",
+                "convolution_param { num_output: 1 kernel_size: 1 bias_term: 3 }",
+                "`bias_term` of 3, expected true or false",
+            ),
+            ("InnerProduct", "inner_product_param { num_output: 1 axis: 2 }", "axis 2, expected"),
+            ("Concat", "concat_param { axis: 2 }", "axis 2, expected [1]"),
+            ("Eltwise", "eltwise_param { operation: PROD }", "operation PROD, expected SUM"),
+            ("Eltwise", "eltwise_param { coeff: 2 coeff: 2 }", "coeff [2.0, 2.0], expected 1"),
+            ("Eltwise", "", "found 1 inputs"),
+            ("Power", "power_param { shift: 1 }", "shift 1, expected 1, 1 and 0"),
+            ("Reshape", "reshape_param { shape { dim: 0 dim: 2 } }", "dimensions [0.0, 2.0]"),
+            ("Dropout", "dropout_param { dropout_ratio: 1 }", "p must be from 0 to below 1"),
+            ("BatchNorm", "batch_norm_param { eps: nan }", "eps must be positive"),
+            ("Softmax", "softmax_param { axis: 2 }", "axis 2, expected [1]"),
+            ("Silence", "", "`logits`: no layer gives any"),
+            ("Split", "", "`logits`: no layer gives any"),
+        ] {
+            let error = one(kind, attributes).unwrap_err();
+            assert!(matches!(error, FormatError::Unsupported { .. }), "{error:?}");
+            let error = error.to_string();
+            assert!(error.starts_with("net.prototxt: found `"), "{error}");
+            assert!(error.contains(expected), "{kind} {attributes}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_hang_together_is_told() {
+        let layer = |name: &str, bottom: &str| {
+            format!(r#"layer {{ name: "{name}" type: "ReLU" bottom: "{bottom}" top: "{name}" }}"#)
+        };
+        let labels = r#"layer { name: "data" type: "Data" top: "data" top: "label"
+            transform_param { crop_size: 4 } }"#;
+        for (text, expected) in [
+            (String::new(), "`input`: no layer reads anything"),
+            (String::from(DATA), "`logits`: no layer gives any"),
+            // A cycle: neither comes first.
+            (
+                format!("{DATA}{}{}", layer("a", "b"), layer("b", "a")),
+                "`a`: (ReLU) reads `b`, which no layer before it gives",
+            ),
+            (format!("{DATA}{}{}", layer("a", "data"), layer("a", "a")), "the name is taken"),
+            (format!("{labels}{}", layer("a", "label")), "reads `label`, which is no picture"),
+            (format!("{DATA} layer {{ name: \"a\" type: \"ReLU\" }}"), "`a`: (ReLU) reads nothing"),
+            (layer("a", "data"), "no size of what is fed to it, expected a deploy.prototxt"),
+            (format!("input: \"data\" {}", layer("a", "data")), "no size of what is fed"),
+            (
+                format!(
+                    "input: \"data\" input_shape {{ dim: 1 dim: 2 dim: 3 }} {}",
+                    layer("a", "data")
+                ),
+                "is fed 3 dimensions, expected N×C×H×W or N×C",
+            ),
+            (
+                format!(
+                    "input: \"data\" input_shape {{ dim: 1 dim: 0 dim: 1 dim: 1 }} {}",
+                    layer("a", "data")
+                ),
+                "`data`: gives 0×1×1 values",
+            ),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let dims = "dim: 2147483648 ".repeat(3);
+        let huge =
+            format!("input: \"data\" input_shape {{ dim: 1 {dims} }} {}", layer("a", "data"));
+        assert!(read(&huge).unwrap_err().to_string().contains("more than 2147483648"));
+    }
+
+    #[test]
+    fn a_network_ends_in_logits_and_its_heads_are_outputs() {
+        let fc = |name: &str, bottom: &str| {
+            format!(
+                r#"layers {{ name: "{name}" type: INNER_PRODUCT bottom: "{bottom}" top: "{name}"
+                inner_product_param {{ num_output: 3 }} }}"#
+            )
+        };
+        let loss = |bottom: &str| {
+            format!(
+                r#"layers {{ name: "loss {bottom}" type: SOFTMAX_LOSS bottom: "{bottom}"
+                bottom: "label" top: "loss {bottom}" }}"#
+            )
+        };
+        let data = r#"layers { name: "data" type: DATA top: "data" top: "label"
+            transform_param { crop_size: 4 } }"#;
+        let heads = [fc("aux", "data"), loss("aux"), fc("fc", "data"), loss("fc")].concat();
+        let network = read(&format!("{data}{heads}")).unwrap();
+        let outputs = network.graph.outputs().iter();
+        let outputs: Vec<_> =
+            outputs.map(|o| (o.name.as_str(), network.graph.node(o.node).name.as_str())).collect();
+        assert_eq!(outputs, [("logits", "fc"), ("aux", "aux")]);
+        assert_eq!(network.graph.input(), Shape::map(3, 4, 4));
+        assert_eq!(network.warnings.len(), 3, "{:?}", network.warnings);
+
+        let softmax = r#"layers { name: "prob" type: SOFTMAX bottom: "fc" top: "prob" }"#;
+        let network = read(&format!("{DATA}{}{softmax}", fc("fc", "data"))).unwrap();
+        assert_eq!(network.graph.outputs().len(), 1);
+        assert!(network.graph.find("prob").is_none());
+        let expected = "`prob` (Softmax) is left out: the network ends in logits";
+        assert_eq!(network.warnings, [expected]);
     }
 }
