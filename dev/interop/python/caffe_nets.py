@@ -1,9 +1,11 @@
 """Writes networks as Caffe has them, with random weights, and what OpenCV makes of a random input.
 
-python caffe_nets.py DIRECTORY NETWORK...
+python caffe_nets.py DIRECTORY NETWORK [WEIGHTS]
 
 NETWORK.prototxt, NETWORK.caffemodel, and NETWORK.safetensors with `input` and `logits`. The networks
-are those of Caffe's model zoo, by their published definitions.
+are those of Caffe's model zoo, by their published definitions; of googlenet the weights are those of
+NETWORK_train_val.prototxt, with the heads of training. WEIGHTS are trained ones of squeezenet, with
+torchvision's names.
 """
 
 import math
@@ -13,12 +15,26 @@ import sys
 import cv2
 import numpy as np
 from google.protobuf import text_format
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from caffe_pb import NetParameter
 
 V1 = {"Convolution": "CONVOLUTION", "InnerProduct": "INNER_PRODUCT", "ReLU": "RELU", "Pooling": "POOLING", "LRN": "LRN",
-      "Concat": "CONCAT", "Dropout": "DROPOUT", "Softmax": "SOFTMAX"}
+      "Concat": "CONCAT", "Dropout": "DROPOUT", "Softmax": "SOFTMAX", "SoftmaxWithLoss": "SOFTMAX_LOSS", "Accuracy": "ACCURACY"}
+
+# As in train_val.prototxt; pictures of training are of another size here, to be told from those of testing.
+DATA = """name: "{name}"
+layers {{
+  name: "data" type: DATA top: "data" top: "label" include: {{ phase: TRAIN }}
+  transform_param {{ mirror: true crop_size: 200 mean_value: 104 mean_value: 117 mean_value: 123 }}
+  data_param {{ source: "train_lmdb" batch_size: 32 backend: LMDB }}
+}}
+layers {{
+  name: "data" type: DATA top: "data" top: "label" include: {{ phase: TEST }}
+  transform_param {{ crop_size: {side} mean_value: 104 mean_value: 117 mean_value: 123 }}
+  data_param {{ source: "val_lmdb" batch_size: 50 backend: LMDB }}
+}}
+"""
 
 
 class Net:
@@ -33,6 +49,7 @@ class Net:
             "input_shape": f'name: "{name}"\ninput: "data"\ninput_shape {{ ' + " ".join(f"dim: {d}" for d in dims) + " }\n",
             "layer": f'name: "{name}"\nlayer {{ name: "input" type: "Input" top: "data"\n  input_param {{ shape: {{ '
             + " ".join(f"dim: {d}" for d in dims) + " } } }\n",
+            "data": DATA.format(name=name, side=shape[1]),
         }[declared]
 
     def layer(self, kind, name, bottoms, top, attributes="", shape=None, weights=()):
@@ -175,8 +192,18 @@ def squeezenet():
     return net.end(net.pool("pool10", x, 0, kind="AVE"))
 
 
-def googlenet():
-    net = Net("GoogleNet", (3, 224, 224), v1=True, legacy=True)
+def head(net, i, x):
+    """An auxiliary classifier of training; the rest of the network has the same weights without it."""
+    random, net.random = net.random, np.random.default_rng(100 + i)
+    x = net.relu(net.conv(f"loss{i}/conv", net.pool(f"loss{i}/ave_pool", x, 5, 3, kind="AVE"), 128, 1))
+    x = net.fc(f"loss{i}/classifier", net.drop(net.relu(net.fc(f"loss{i}/fc", x, 1024)), 0.7), 1000)
+    net.layer("SoftmaxWithLoss", f"loss{i}/loss", [x, "label"], f"loss{i}/loss1", "loss_weight: 0.3", ())
+    net.layer("Accuracy", f"loss{i}/top-1", [x, "label"], f"loss{i}/top-1", "include: { phase: TEST }", ())
+    net.random = random
+
+
+def googlenet(train=False):
+    net = Net("GoogleNet", (3, 224, 224), v1=True, legacy=True, declared="data" if train else "input_dim")
     x = net.relu(net.conv("conv1/7x7_s2", "data", 64, 7, 2, 3))
     x = net.lrn("pool1/norm1", net.pool("pool1/3x3_s2", x, 3, 2))
     x = net.relu(net.conv("conv2/3x3_reduce", x, 64, 1))
@@ -194,8 +221,13 @@ def googlenet():
         five = net.relu(net.conv(f"{i}/5x5", net.relu(net.conv(f"{i}/5x5_reduce", x, r5, 1)), n5, 5, 1, 2))
         pooled = net.relu(net.conv(f"{i}/pool_proj", net.pool(f"{i}/pool", x, 3, 1, 1), proj, 1))
         x = net.concat(f"{i}/output", [one, three, five, pooled])
+        if train and at in ("4a", "4d"):
+            head(net, 1 if at == "4a" else 2, x)
     x = net.drop(net.pool("pool5/7x7_s1", x, 7, 1, kind="AVE"), 0.4)
-    return net.end(net.fc("loss3/classifier", x, 1000))
+    x = net.fc("loss3/classifier", x, 1000)
+    if train:
+        net.layer("SoftmaxWithLoss", "loss3/loss3", [x, "label"], "loss3/loss3", "loss_weight: 1", ())
+    return net.end(x, softmax=not train)
 
 
 def nin():
@@ -280,20 +312,37 @@ NETWORKS = {
 }
 
 
-def main(directory, names):
-    directory = pathlib.Path(directory)
-    for name in names:
-        net = NETWORKS[name]()
-        prototxt, caffemodel = directory / f"{name}.prototxt", directory / f"{name}.caffemodel"
-        prototxt.write_text(net.text)
-        caffemodel.write_bytes(net.model().SerializeToString())
-        image = net.random.standard_normal((1, *net.shapes["data"])).astype(np.float32) * 50
-        theirs = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
-        theirs.setInput(image)
-        logits = theirs.forward(net.logits).reshape(1, -1).copy()
-        save_file({"input": image, "logits": logits}, str(directory / f"{name}.safetensors"))
-        print(name, np.abs(logits).max(), logits.std())
+def trained(net, weights):
+    """The names that the layers of torchvision's squeezenet1_1 have in Caffe."""
+    fires = {3: 2, 4: 3, 6: 4, 7: 5, 9: 6, 10: 7, 11: 8, 12: 9}
+    names = {"features.0": "conv1", "classifier.1": "conv10"}
+    for theirs, ours in fires.items():
+        names[f"features.{theirs}.squeeze"] = f"fire{ours}/squeeze1x1"
+        names[f"features.{theirs}.expand1x1"] = f"fire{ours}/expand1x1"
+        names[f"features.{theirs}.expand3x3"] = f"fire{ours}/expand3x3"
+    tensors = load_file(weights)
+    net.weights = {name: [tensors[f"{key}.weight"], tensors[f"{key}.bias"]] for key, name in names.items()}
+
+
+def main(directory, name, weights=None):
+    net = NETWORKS[name]()
+    if weights:
+        trained(net, weights)
+    path = pathlib.Path(directory) / name
+    prototxt, caffemodel = f"{path}.prototxt", f"{path}.caffemodel"
+    model = net.model()
+    pathlib.Path(prototxt).write_text(net.text)
+    if name == "googlenet":
+        train = googlenet(train=True)
+        pathlib.Path(f"{path}_train_val.prototxt").write_text(train.text)
+        model = train.model()
+    pathlib.Path(caffemodel).write_bytes(model.SerializeToString())
+    image = net.random.standard_normal((1, *net.shapes["data"])).astype(np.float32) * 50
+    theirs = cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
+    theirs.setInput(image)
+    logits = theirs.forward(net.logits).reshape(1, -1).copy()
+    save_file({"input": image, "logits": logits}, f"{path}.safetensors")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(*sys.argv[1:])
