@@ -9,37 +9,32 @@ mod layers;
 mod message;
 mod net;
 mod network;
+mod preparation;
 mod schema;
 mod text;
 mod wire;
+mod write;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use striate_graph::{Graph, InputSpec, Naming, Resize, Shape};
+use striate_graph::{Graph, Naming, Shape};
 
 use crate::{Dtype, Element, FormatError, Listing, Model, StoredTensor};
 use message::Message;
+use preparation::metadata;
+pub(crate) use preparation::preparation;
 use wire::Wire;
+pub use write::write;
 
 /// The first bytes of a file that [`is_model`] looks at.
 pub(crate) const SNIFFED: usize = 4096;
 
 /// The largest `.prototxt`; that of ResNet-152 has 120 kB.
 const MAX_TEXT: u64 = 16 << 20;
-
-/// The key of the metadata under which is stored what the file is.
-const FORMAT: &str = "format";
-const CAFFE: &str = "caffemodel";
-/// Keys of the metadata for what Caffe takes off a picture, and by what it multiplies the rest.
-const MEAN: &str = "caffe.mean_value";
-const SCALE: &str = "caffe.scale";
-
-/// The mean of ImageNet's pictures in Caffe, `imagenet_mean.binaryproto`: blue, green, red.
-const IMAGENET: [f32; 3] = [104.007, 116.669, 122.679];
 
 /// A network with the weights of a `.caffemodel`.
 ///
@@ -187,56 +182,6 @@ pub(crate) fn listing(
     Ok(Listing { metadata: metadata(&net), tensors, place })
 }
 
-/// What a network says beside its layers.
-fn metadata(net: &Message) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::from([(String::from(FORMAT), String::from(CAFFE))]);
-    if let Some(name) = net.texts("name").last() {
-        metadata.insert(String::from("name"), name.to_owned());
-    }
-    let layers = net.messages(&["layer", "layers"]);
-    let transforms = layers.map(|layer| layer.message("transform_param"));
-    for transform in transforms {
-        for (key, field) in [(MEAN, "mean_value"), (SCALE, "scale")] {
-            let numbers = transform.numbers(field).unwrap_or_default();
-            if !numbers.is_empty() && !metadata.contains_key(key) {
-                let numbers: Vec<String> =
-                    numbers.iter().map(|n| (*n as f32).to_string()).collect();
-                metadata.insert(String::from(key), numbers.join(" "));
-            }
-        }
-    }
-    metadata
-}
-
-/// How pictures of three channels are prepared for weights that Caffe trained, where their file
-/// does not say more: blue, green and red from 0 to 255, less a mean.
-pub(crate) fn preparation(metadata: &BTreeMap<String, String>, input: Shape) -> Option<InputSpec> {
-    let Shape::Map { c: 3, h, w } = input else { return None };
-    if metadata.get(FORMAT).is_none_or(|format| format != CAFFE) {
-        return None;
-    }
-    let numbers = |key: &str| -> Vec<f32> {
-        let text = metadata.get(key).map(String::as_str).unwrap_or_default();
-        text.split(' ').filter_map(|number| number.parse().ok()).collect()
-    };
-    let mean = match *numbers(MEAN) {
-        [blue, green, red] => [blue, green, red],
-        [all] => [all; 3],
-        _ => IMAGENET,
-    };
-    // Caffe multiplies what the mean is taken off from.
-    let deviation = numbers(SCALE).first().map_or(1.0, |scale| 1.0 / scale);
-    // ImageNet's pictures are all brought to 256×256 first.
-    let large = |side: usize| (193..=256).contains(&side);
-    let resize = if large(h) && large(w) { [256, 256] } else { [h, w] };
-    let spec = InputSpec {
-        crop: [h, w],
-        deviation: vec![deviation; 3],
-        ..InputSpec::caffe(Resize::Exact(resize), 0, mean)
-    };
-    spec.check().is_ok().then_some(spec)
-}
-
 /// The channels that the first convolution reads.
 fn channels(saved: &Message) -> Option<usize> {
     let layers = net::layers(saved, false).ok()?;
@@ -325,7 +270,7 @@ mod tests {
         assert_eq!((input.mean, input.deviation), (vec![104.0, 117.0, 123.0], vec![2.0; 3]));
         assert_eq!(both.warnings.len(), 2, "{:?}", both.warnings);
         let usual = alone.input.unwrap();
-        assert_eq!((usual.mean, usual.crop), (IMAGENET.to_vec(), [3, 3]));
+        assert_eq!((usual.mean, usual.crop), (vec![104.007, 116.669, 122.679], [3, 3]));
     }
 
     #[test]
@@ -422,7 +367,7 @@ mod tests {
         let more = [dims(&[3]), values.clone()].concat();
         let good = [dims(&[2]), values.clone()].concat();
         let mixed = [dims(&[3]), values, field(8, &[0; 8])].concat();
-        let twice = layer(b"New", &[good.clone()]).repeat(2);
+        let twice = layer(b"New", std::slice::from_ref(&good)).repeat(2);
         for (bytes, found) in [
             (layer(b"New", &[overflow]), "of shape [2147483647, 2147483647, 2147483647]"),
             (layer(b"New", &[negative]), "`dim` -1, expected a whole number"),

@@ -207,17 +207,19 @@ fn pooling(attributes: &Message, input: Shape) -> Result<Op, String> {
     let pad = padding(attributes)?;
     let kernel = sides(attributes, "kernel_size", "kernel", None)?;
     let stride = sides(attributes, "stride", "stride", Some(1))?;
-    // Without padding Caffe keeps a last window that starts behind the map.
-    let behind = |n: usize, kernel: usize, stride: usize| {
-        stride > 0 && n >= kernel && (n - kernel).div_ceil(stride) * stride >= n
-    };
-    if ceil
-        && pad == Sides::from(0)
-        && (behind(h, kernel.h, stride.h) || behind(w, kernel.w, stride.w))
-    {
+    if ceil && leaves_map(input, kernel, stride, pad) {
         return Err(format!("windows of {kernel} every {stride}, the last one outside the map"));
     }
     Ok(Op::Pool(Pool { kind, kernel, stride, pad, ceil }))
+}
+
+/// Whether Caffe, rounding up, has a last window outside the map: without padding it keeps one.
+pub(super) fn leaves_map(input: Shape, kernel: Size, stride: Size, pad: Sides) -> bool {
+    let [_, h, w] = input.chw();
+    let leaves = |n: usize, kernel: usize, stride: usize| {
+        stride > 0 && n >= kernel && (n - kernel).div_ceil(stride) * stride >= n
+    };
+    pad == Sides::from(0) && (leaves(h, kernel.h, stride.h) || leaves(w, kernel.w, stride.w))
 }
 
 /// A factor and a summand a channel: what a 1×1 convolution of each channel alone does.

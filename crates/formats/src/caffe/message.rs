@@ -34,6 +34,15 @@ pub(super) enum Value {
 static EMPTY: Message = Message { fields: Vec::new() };
 
 impl Message {
+    pub(super) fn of<const N: usize>(fields: [(&'static str, Value); N]) -> Message {
+        let fields = fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
+        Message { fields: fields.collect() }
+    }
+
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.fields.iter().map(|(name, value)| (&**name, value))
+    }
+
     pub(super) fn push(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
         self.fields.push((name.into(), value));
     }
@@ -131,6 +140,23 @@ impl Message {
 }
 
 impl Value {
+    pub(super) fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    pub(super) fn word(word: impl ToString) -> Value {
+        Value::Word(word.to_string())
+    }
+
+    pub(super) fn size(size: usize) -> Value {
+        Value::Number(size as f64)
+    }
+
+    /// A number of single precision, by its shortest digits.
+    pub(super) fn real(value: f32) -> Value {
+        Value::Number(value.to_string().parse().unwrap_or(f64::from(value)))
+    }
+
     /// For errors.
     fn what(&self) -> String {
         match self {

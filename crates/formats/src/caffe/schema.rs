@@ -13,7 +13,7 @@ pub(super) const NET: &Schema = &[
     (100, "layer", Kind::Message(LAYER)),
 ];
 
-const LAYER: &Schema = &[
+pub(super) const LAYER: &Schema = &[
     (1, "name", Kind::Text),
     (2, "type", Kind::Text),
     (3, "bottom", Kind::Text),
@@ -144,7 +144,7 @@ pub(super) fn upgraded(v1: &str) -> &str {
     }
 }
 
-const SHAPE: &Schema = &[(1, "dim", Kind::Whole)];
+pub(super) const SHAPE: &Schema = &[(1, "dim", Kind::Whole)];
 
 /// The gradients beside the values are skipped.
 const BLOB: &Schema = &[

@@ -1,4 +1,4 @@
-//! protobuf's text format, in which Caffe's networks are written down.
+//! protobuf's text format, in which Caffe's networks are written down, in and out.
 //!
 //! Fields are read whatever their names are, so that what training alone needs, and what others
 //! added to Caffe, is no mistake. Messages are kept on a stack of our own: no nesting is too deep for
@@ -100,6 +100,28 @@ pub(super) fn parse(text: &str) -> Result<Message, Refused> {
             }
         }
     }
+}
+
+/// A message as text; the fields of messages in it are moved to the right.
+pub(super) fn write(message: &Message, margin: &str) -> String {
+    let mut text = String::new();
+    for (name, value) in message.fields() {
+        let value = match value {
+            Value::Text(content) => {
+                let escaped =
+                    content.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+                format!(": \"{escaped}\"")
+            }
+            Value::Word(word) => format!(": {word}"),
+            Value::Number(number) => format!(": {number}"),
+            Value::Message(inner) => {
+                format!(" {{\n{}{margin}}}", write(inner, &format!("{margin}  ")))
+            }
+            Value::Packed(..) | Value::Unpacked(..) => continue,
+        };
+        text.push_str(&format!("{margin}{name}{value}\n"));
+    }
+    text
 }
 
 fn is_name(word: &str) -> bool {

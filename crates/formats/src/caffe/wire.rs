@@ -214,6 +214,57 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
     }
 }
 
+/// A message in bytes. Fields that the schema does not have are left out.
+pub(super) fn encode(message: &Message, schema: &Schema) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in message.fields() {
+        let Some((number, _, kind)) = schema.iter().find(|(_, known, _)| *known == name) else {
+            continue;
+        };
+        match (value, kind) {
+            (Value::Text(text), _) => delimited(*number, text.as_bytes(), &mut bytes),
+            (Value::Message(inner), Kind::Message(schema)) => {
+                delimited(*number, &encode(inner, schema), &mut bytes);
+            }
+            (Value::Number(value), Kind::Float) => {
+                varint(number << 3 | 5, &mut bytes);
+                bytes.extend((*value as f32).to_le_bytes());
+            }
+            (Value::Number(value), _) => {
+                varint(number << 3, &mut bytes);
+                varint((*value as i64).cast_unsigned(), &mut bytes);
+            }
+            (Value::Word(word), Kind::Word(words)) => {
+                varint(number << 3, &mut bytes);
+                let known = words.iter().find(|(_, known)| known == word);
+                varint(known.map_or(0, |(value, _)| *value), &mut bytes);
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// A field of bytes.
+pub(super) fn delimited(number: u64, content: &[u8], to: &mut Vec<u8>) {
+    length(number, content.len() as u64, to);
+    to.extend(content);
+}
+
+/// The beginning of a field of so many bytes.
+pub(super) fn length(number: u64, len: u64, to: &mut Vec<u8>) {
+    varint(number << 3 | 2, to);
+    varint(len, to);
+}
+
+fn varint(mut value: u64, to: &mut Vec<u8>) {
+    while value > 0x7f {
+        to.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
 /// What a whole number stands for.
 fn whole(kind: Kind, number: u64) -> Option<Value> {
     match kind {
