@@ -369,10 +369,21 @@ mod tests {
         for definition in [None, Some(definition.as_path())] {
             let back = read(&model, definition, None).unwrap();
             assert_eq!(back.params.values(), params.values());
-            let ops =
-                |graph: &Graph| graph.nodes().iter().map(|n| n.op.clone()).collect::<Vec<_>>();
-            // Where both ways of rounding agree it is not said which.
-            assert_eq!(ops(&back.graph).len(), ops(&graph).len());
+            // Where both ways of rounding agree it is not said which; a momentum is rounded twice.
+            let ops = |graph: &Graph| -> Vec<Op> {
+                let op = |node: &Node| {
+                    let mut op = node.op.clone();
+                    if let Op::Pool(pool) = &mut op {
+                        pool.ceil = true;
+                    }
+                    if let Op::BatchNorm(norm) = &mut op {
+                        norm.momentum = 0.0;
+                    }
+                    op
+                };
+                graph.nodes().iter().map(op).collect()
+            };
+            assert_eq!(ops(&back.graph), ops(&graph));
             let shapes = |graph: &Graph| graph.nodes().iter().map(|n| n.shape).collect::<Vec<_>>();
             assert_eq!(shapes(&back.graph), shapes(&graph));
             assert!(back.graph.find("a \"b\"").is_some() && back.graph.find("conv/5x3").is_some());
