@@ -22,6 +22,9 @@ const JUDGES: [&str; 9] = [
     "SoftmaxWithLoss",
 ];
 
+/// The most layers of a network; that of ResNet-1001 has some 5,000.
+const MAX_LAYERS: usize = 1 << 14;
+
 pub(super) struct Layer<'m> {
     pub(super) name: &'m str,
     /// Its type, as V2 calls it.
@@ -45,6 +48,9 @@ pub(super) fn layers(net: &Message, testing: bool) -> Result<Vec<Layer<'_>>, (St
         let refused = |found: &str| Err((name.to_owned(), found.to_owned()));
         if message.get("layer").is_some() {
             return refused("a layer of the format of before 2013");
+        }
+        if layers.len() == MAX_LAYERS {
+            return refused("one of more than 16384 layers");
         }
         if testing && !in_test(message) {
             continue;
@@ -158,6 +164,7 @@ mod tests {
             ("layers { layer { name: \"a\" } }", "before 2013"),
             ("layer { name: \"a\" }", "without a type"),
             ("layer { type: 3 }", "without a type"),
+            (&"layer { type: \"X\" }".repeat(MAX_LAYERS + 1), "more than 16384 layers"),
         ] {
             let net = text::parse(text).unwrap();
             assert!(layers(&net, true).is_err_and(|(_, what)| what.contains(found)));

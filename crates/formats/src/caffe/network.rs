@@ -407,6 +407,23 @@ mod tests {
         assert!(read(&huge).unwrap_err().to_string().contains("more than 2147483648"));
     }
 
+    /// Values that several layers read go through layers of their own where Caffe saves a network.
+    #[test]
+    fn what_changes_nothing_is_no_node() {
+        let text = r#"
+            layer { name: "s" type: "Split" bottom: "data" top: "data_0" top: "data_1" }
+            layer { name: "same" type: "Power" bottom: "data_0" top: "same" }
+            layer { name: "sum" type: "Eltwise" bottom: "same" bottom: "data_1" top: "sum" }
+            layer { name: "row" type: "Reshape" bottom: "sum" top: "row"
+                reshape_param { shape { dim: 0 dim: -1 } } }
+            layer { name: "flat" type: "Flatten" bottom: "row" top: "flat" }
+            layer { name: "swallowed" type: "Silence" bottom: "data_1" }"#;
+        let network = read(&format!("{DATA}{text}")).unwrap();
+        let nodes: Vec<_> = network.graph.nodes().iter().map(|n| n.name.as_str()).collect();
+        assert_eq!(nodes, ["data", "sum", "row"]);
+        assert_eq!(network.graph.nodes()[1].inputs.len(), 2);
+    }
+
     #[test]
     fn a_network_ends_in_logits_and_its_heads_are_outputs() {
         let fc = |name: &str, bottom: &str| {

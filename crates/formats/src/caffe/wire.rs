@@ -149,12 +149,14 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
         Ok(())
     }
 
-    /// A value of a tensor that stands alone; it counts as no field, since it is kept as it is.
+    /// A value of a tensor that stands alone. Those behind the first count as no fields: they are
+    /// kept as they are.
     fn append(&mut self, message: &mut Message, name: &'static str, dtype: Dtype, bytes: &[u8]) {
-        self.fields -= 1;
-        match message.last_mut(name) {
-            Some(Value::Unpacked(_, values)) => values.extend(bytes),
-            _ => message.push(name, Value::Unpacked(dtype, bytes.to_vec())),
+        if let Some(Value::Unpacked(_, values)) = message.last_mut(name) {
+            values.extend(bytes);
+            self.fields -= 1;
+        } else {
+            message.push(name, Value::Unpacked(dtype, bytes.to_vec()));
         }
     }
 
@@ -343,5 +345,10 @@ mod tests {
     fn a_file_of_nothing_but_fields_is_too_large() {
         let error = read(&[0x20, 0].repeat(MAX_FIELDS + 1)).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
+        // Values one by one are no fields.
+        let inner = [0x15, 0, 0, 0x80, 0x3f].repeat(MAX_FIELDS + 1);
+        let mut bytes = Vec::new();
+        delimited(2, &inner, &mut bytes);
+        assert!(read(&bytes).is_ok());
     }
 }
