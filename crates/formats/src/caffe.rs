@@ -15,7 +15,7 @@ mod text;
 mod wire;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -66,10 +66,13 @@ pub fn read(
     let (graph, mut warnings) = (network.graph, network.warnings);
 
     let mut file = crate::read(model)?;
-    let prepared =
-        preparation(&metadata(defined.as_ref().map_or(&saved, |(_, net)| net)), graph.input())
-            .or_else(|| preparation(&file.listing().metadata, graph.input()));
-    file.add(constants(&graph, &network.constant));
+    let mut said = file.listing().metadata.clone();
+    said.extend(defined.iter().flat_map(|(_, net)| metadata(net)));
+    let prepared = preparation(&said, graph.input());
+    if prepared.is_some() && !said.contains_key(preparation::MEAN) {
+        warnings.push(String::from("which mean is taken off pictures is not said: ImageNet's is"));
+    }
+    file.add(constants(&graph, &network.constant, file.listing()));
     let layers: HashSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
     let unused: Vec<String> = file.listing().tensors.iter().map(layer_of).collect();
     let unused: Vec<&str> =
@@ -198,11 +201,19 @@ fn layer_of(tensor: &StoredTensor) -> String {
     tensor.name.rsplit_once('.').map_or(&*tensor.name, |(layer, _)| layer).to_owned()
 }
 
-/// The parameters that have one value, and are in no file.
-fn constants(graph: &Graph, constant: &[(String, f32)]) -> Vec<StoredTensor> {
+/// The parameters that have one value, and are in no file: of layers of which the file has as many
+/// statistics.
+fn constants(graph: &Graph, constant: &[(String, f32)], file: &Listing) -> Vec<StoredTensor> {
     let layout = graph.layout();
+    let shapes = file.tensors.iter().map(|tensor| (tensor.name.as_str(), &tensor.shape));
+    let shapes: HashMap<&str, &Vec<usize>> = shapes.collect();
     let tensor = |(name, value): &(String, f32)| {
         let param = layout.find(name)?;
+        let (layer, _) = name.rsplit_once('.')?;
+        let mean = shapes.get(&*format!("{layer}.running_mean"))?;
+        if **mean != param.slot.shape {
+            return None;
+        }
         let bytes = value.to_le_bytes().repeat(param.range.len());
         Some(StoredTensor {
             name: name.clone(),
@@ -270,6 +281,7 @@ mod tests {
         assert_eq!((input.mean, input.deviation), (vec![104.0, 117.0, 123.0], vec![2.0; 3]));
         assert_eq!(both.warnings.len(), 2, "{:?}", both.warnings);
         let usual = alone.input.unwrap();
+        assert!(alone.warnings[0].contains("is not said: ImageNet's"), "{:?}", alone.warnings);
         assert_eq!((usual.mean, usual.crop), (vec![104.007, 116.669, 122.679], [3, 3]));
     }
 
@@ -279,6 +291,21 @@ mod tests {
         // The size of the linear layer's weights is that of the weights.
         assert_eq!(graph(9).unwrap().0.input(), Shape::map(3, 9, 9));
         assert!(graph(1).unwrap_err().to_string().contains("`conv`: (Convolution) 2×2 window"));
+    }
+
+    /// As when a network is only defined: nothing is allocated for them.
+    #[test]
+    fn parameters_of_one_value_are_as_many_as_the_file_has_statistics() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let (model, definition) = (at("v2.caffemodel"), at("net.prototxt"));
+        std::fs::write(&model, V2).unwrap();
+        let text = r#"input: "data" input_dim: 1 input_dim: 2147483648 input_dim: 1 input_dim: 1
+            layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }"#;
+        std::fs::write(&definition, text).unwrap();
+        let error = read(&model, Some(&definition), None).unwrap_err();
+        let FormatError::Mismatch { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.misshapen[0].expected, [1 << 31]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! is allocated for them; [`TensorFile::load`] puts the tensors in their places in a network, or
 //! says all that does not fit; [`TensorFile::weights`] leaves them in the file until they are read,
 //! piece by piece. The formats are safetensors, PyTorch's `.pth`, which is read by a machine of our own
-//! that executes nothing, and Keras's `.weights.h5`, `.h5` and `.keras`. Every file is written under
+//! that executes nothing, Keras's `.weights.h5`, `.h5` and `.keras`, and Caffe's `.caffemodel`
+//! ([`caffe`]). Every file is written under
 //! another name first ([`write_atomically`]): what was there stays until the new one is whole.
 //!
 //! ```

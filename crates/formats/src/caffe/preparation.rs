@@ -10,7 +10,7 @@ use super::message::Message;
 const FORMAT: &str = "format";
 const CAFFE: &str = "caffemodel";
 /// Keys of the metadata for what Caffe takes off a picture, and by what it multiplies the rest.
-const MEAN: &str = "caffe.mean_value";
+pub(super) const MEAN: &str = "caffe.mean_value";
 const SCALE: &str = "caffe.scale";
 
 /// The mean of ImageNet's pictures in Caffe, `imagenet_mean.binaryproto`: blue, green, red.
