@@ -231,7 +231,10 @@ fn kind(node: &Node, inputs: &[Shape]) -> Result<Option<(&'static str, Attribute
             }
             with("Pooling", "pooling_param", attributes)
         }
-        Op::BatchNorm(BatchNorm { eps, momentum }) => {
+        Op::BatchNorm(BatchNorm { scale: false, .. }) => {
+            return Err(String::from("normalisation without a scale"));
+        }
+        Op::BatchNorm(BatchNorm { eps, momentum, .. }) => {
             let fraction = 1.0 - momentum;
             let attributes = Message::of([
                 ("moving_average_fraction", Value::real(fraction)),
@@ -312,6 +315,9 @@ fn pooling(pool: &Pool, input: Shape) -> Result<Message, String> {
     let Pool { kind, kernel, stride, pad, ceil } = *pool;
     let kind = match kind {
         PoolKind::Max => "MAX",
+        PoolKind::MaxOfPadded => {
+            return Err(String::from("maxima of zeros around the map, and Caffe leaves these out"));
+        }
         PoolKind::Avg { count_include_pad: false } if pad != Sides::from(0) => {
             return Err(String::from("means without the padding, and Caffe counts it"));
         }
