@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use striate_graph::{Graph, Naming, Shape};
 
-use crate::{Dtype, Element, FormatError, Listing, Model, StoredTensor};
+use crate::{Dtype, Element, Format, FormatError, Listing, Model, StoredTensor};
 use message::Message;
 use preparation::metadata;
 pub(crate) use preparation::preparation;
@@ -182,7 +182,7 @@ pub(crate) fn listing(
         });
     }
     tensors.sort_by(|a, b| (a.range.start, &a.name).cmp(&(b.range.start, &b.name)));
-    Ok(Listing { metadata: metadata(&net), tensors, place })
+    Ok(Listing { metadata: metadata(&net), tensors, place, format: Format::Caffe })
 }
 
 /// The channels that the first convolution reads.

@@ -10,7 +10,7 @@ use striate_tensor::Tensor;
 
 use crate::source::Source;
 use crate::strided::{self, Axis};
-use crate::{Dtype, Element, FormatError, caffe, keras, pytorch, safetensors};
+use crate::{Dtype, Element, Format, FormatError, caffe, keras, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -39,11 +39,25 @@ pub struct StoredTensor {
     pub(crate) held: Option<Arc<[u8]>>,
 }
 
+impl StoredTensor {
+    /// Whether its values are put in another order when they are read.
+    pub fn is_turned(&self) -> bool {
+        self.strides.is_some()
+    }
+
+    /// Bytes of its values in the file.
+    pub fn bytes(&self) -> usize {
+        self.range.len()
+    }
+}
+
 /// What is in a weight file: all but the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// The file, or what the caller called the bytes.
     pub place: String,
+    /// What it is, by its contents.
+    pub format: Format,
     /// All tensors, in the order of their values in the file.
     pub tensors: Vec<StoredTensor>,
     /// What else the file says.

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use crate::file::Contents;
 use crate::source::Source;
-use crate::{CLASSES, FormatError, INPUT, Listing, MODEL};
+use crate::{CLASSES, Format, FormatError, INPUT, Listing, MODEL};
 use hdf5::{Dataset, Hdf5};
 use layers::{Class, Layer};
 
@@ -72,7 +72,11 @@ pub(crate) fn contents(
         ));
     }
     let start = if values.is_some() { 0 } else { section.start };
-    Ok(Contents { listing: Listing { place, tensors, metadata }, start, values })
+    Ok(Contents {
+        listing: Listing { place, format: Format::Keras, tensors, metadata },
+        start,
+        values,
+    })
 }
 
 /// The layers of Keras 1 and 2, and of Keras 3's legacy format: the names of layers and weights are

@@ -98,6 +98,16 @@ impl Listing {
         best
     }
 
+    /// Whether the file has every parameter of a network in its shape, and nothing that the network
+    /// has no use for but counters of batches.
+    pub fn fits(&self, graph: &Graph, naming: &Naming) -> bool {
+        let layout = graph.layout();
+        let matching = Matching::of(self, graph, &layout, naming);
+        let found = matching.stored.iter().zip(layout.params());
+        found.clone().all(|(stored, param)| stored.is_some_and(|s| s.shape == param.slot.shape))
+            && matching.unused.iter().all(|tensor| matching.ignores(tensor, &[]))
+    }
+
     /// The tensor of the file that holds a parameter of the network (`fc.weight`), found as
     /// [`load`](crate::load) finds it, whatever its shape. With a network of the usual number of
     /// classes it tells how many the file was trained for.

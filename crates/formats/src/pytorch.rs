@@ -16,7 +16,7 @@ use std::ops::Range;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::strided::Axis;
-use crate::{Dtype, Element, FormatError, Listing, StoredTensor};
+use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor};
 use pickle::{Heap, Refused, Storage, Value, View};
 
 /// How such a file begins.
@@ -70,7 +70,7 @@ pub(crate) fn listing(source: impl Read + Seek, place: String) -> Result<Listing
         })?);
     }
     tensors.sort_by(|a, b| (a.range.start, &a.name).cmp(&(b.range.start, &b.name)));
-    Ok(Listing { place, tensors, metadata: archive.metadata })
+    Ok(Listing { place, format: Format::PyTorch, tensors, metadata: archive.metadata })
 }
 
 /// The tensors of the state_dict. Of a name that is given twice the last counts, as in Python.

@@ -17,7 +17,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Dtype, Element, FormatError, Listing, StoredTensor};
+use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor};
 
 pub(crate) use write::write;
 
@@ -41,7 +41,7 @@ pub(crate) fn listing(
     match serde_json::from_slice::<Header>(&bytes) {
         Ok(Header { metadata, tensors }) => {
             let tensors = stored(tensors, values, len - values, &place)?;
-            Ok(Listing { place, tensors, metadata })
+            Ok(Listing { place, format: Format::Safetensors, tensors, metadata })
         }
         Err(error) => {
             let text = error.to_string();

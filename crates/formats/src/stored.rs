@@ -71,6 +71,11 @@ impl StoredParams {
         Ok(StoredParams { graph: graph.clone(), file, layout, tensors, input, ignored })
     }
 
+    /// Each parameter, and the tensor of the file that it is.
+    pub fn sources(&self) -> impl Iterator<Item = (&Param, &StoredTensor)> {
+        self.layout.params().iter().zip(self.tensors.iter().map(|stored| &stored.tensor))
+    }
+
     /// How pictures are prepared for these weights, if the file says so.
     pub fn input(&self) -> Option<&InputSpec> {
         self.input.as_ref()

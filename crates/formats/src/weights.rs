@@ -93,8 +93,8 @@ pub fn save(
     let views = params.iter().map(|(param, data)| View { shape: &param.slot.shape, data });
     let tensors: Vec<_> = keys.iter().map(String::as_str).zip(views).collect();
     match Format::of(path) {
-        Format::PyTorch => pytorch::write(path, &tensors, &metadata, dtype),
-        Format::Safetensors => safetensors::write(path, &tensors, &metadata, dtype),
+        Some(Format::PyTorch) => pytorch::write(path, &tensors, &metadata, dtype),
+        Some(_) | None => safetensors::write(path, &tensors, &metadata, dtype),
     }
 }
 
@@ -367,7 +367,8 @@ mod tests {
         ];
         for (json, expected) in cases {
             let metadata = BTreeMap::from([(String::from(INPUT), String::from(json))]);
-            let listing = Listing { place: String::from("file"), tensors: vec![], metadata };
+            let (place, tensors) = (String::from("file"), vec![]);
+            let listing = Listing { place, format: Format::Safetensors, tensors, metadata };
             let error = listing.input().unwrap_err().to_string();
             assert!(error.starts_with("file: metadata `striate.input`: found "), "{error}");
             assert!(error.contains(expected), "{error}");

@@ -33,10 +33,14 @@
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 mod classifier;
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
+mod convert;
+#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 mod model;
 
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 pub use classifier::{Class, Classifier};
+#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
+pub use convert::{Conversion, Converted, Verified, convert, fits};
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 pub use model::{Model, ModelError};
 

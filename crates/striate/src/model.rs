@@ -40,6 +40,14 @@ pub enum ModelError {
     /// The weights cannot be read, or are of another network.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A file cannot be converted.
+    #[error("{place}: {found}")]
+    Convert {
+        /// The file.
+        place: String,
+        /// What is in the way, and what to do.
+        found: String,
+    },
     /// The network comes without weights.
     #[error("{0} comes without trained weights: name a file of them with --weights")]
     NoWeights(&'static str),
@@ -126,8 +134,18 @@ impl Model {
             }
             return Err(ModelError::NoWeights(entry.name));
         };
+        Model::open_with(entry, path, None)
+    }
+
+    /// The same with a number of classes, where the file does not say it.
+    pub(crate) fn open_with(
+        entry: &'static Architecture,
+        path: &Path,
+        classes: Option<usize>,
+    ) -> Result<Model, ModelError> {
         let file = striate_formats::read(path)?;
-        let config = config(entry, file.listing())?;
+        let mut config = config(entry, file.listing())?;
+        config.classes = classes.unwrap_or(config.classes);
         let graph = entry.build(&config)?;
         // Auxiliary heads are of no use here, but they are in the files.
         let with_heads = entry.build(&Config { heads: true, ..config })?;

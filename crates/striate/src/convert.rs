@@ -1,0 +1,274 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use striate_exec::{Backend, Interpreter, Options};
+use striate_formats::{
+    CLASSES, Dtype, Element, Format, FormatError, Listing, MODEL, caffe, read, save, save_keras,
+};
+use striate_graph::op::Role;
+use striate_graph::{Graph, Naming, Params};
+use striate_tensor::{Rng, Tensor};
+use striate_zoo::{Architecture, Config, Edition};
+
+use crate::{Model, ModelError};
+
+/// What became of a file of weights.
+#[derive(Clone, Debug)]
+pub struct Conversion {
+    /// The network whose weights they are.
+    pub entry: &'static Architecture,
+    /// What was read.
+    pub from: Format,
+    /// What was written.
+    pub to: Format,
+    /// Every parameter, in the order of the network.
+    pub tensors: Vec<Converted>,
+    /// Tensors of the file that the network has no use for.
+    pub ignored: Vec<String>,
+    /// Whether how pictures are prepared was stored, and is again.
+    pub input: bool,
+    /// What one should know.
+    pub warnings: Vec<String>,
+    /// What both files make of the same pictures, if it was asked for.
+    pub verified: Option<Verified>,
+}
+
+/// A tensor on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// The parameter.
+    pub param: String,
+    /// What the file calls it.
+    pub from: String,
+    /// Extents of the parameter.
+    pub shape: Vec<usize>,
+    /// What its values were.
+    pub dtype: String,
+    /// Whether its axes were put in another order.
+    pub turned: bool,
+}
+
+/// How far two files are apart.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Parameters that are not the same to the bit.
+    pub changed: usize,
+    /// For each layer the largest difference, as a share of the largest value of that layer.
+    pub layers: Vec<(String, f64)>,
+}
+
+impl Verified {
+    /// The layer that is furthest apart.
+    pub fn worst(&self) -> Option<&(String, f64)> {
+        self.layers.iter().max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+}
+
+/// The networks whose weights a file has, every tensor in its shape, with the number of classes.
+pub fn fits(listing: &Listing) -> Vec<(&'static Architecture, usize)> {
+    let fit = |entry: &'static Architecture| {
+        let graph = entry.build(&entry.config()).ok()?;
+        let classes = classes(entry, &graph, listing).unwrap_or(graph.classes());
+        let config = Config { classes, ..entry.config() };
+        let graph = match classes == graph.classes() {
+            true => graph,
+            false => entry.build(&config).ok()?,
+        };
+        let whole = entry.build(&Config { heads: true, ..config }).ok()?;
+        let naming = listing.naming(&graph, entry.namings());
+        let fits = listing.fits(&graph, naming) || listing.fits(&whole, naming);
+        fits.then_some((entry, classes))
+    };
+    striate_zoo::all().filter_map(fit).collect()
+}
+
+/// How many classes the last weights of a file tell apart.
+fn classes(entry: &Architecture, graph: &Graph, listing: &Listing) -> Option<usize> {
+    let layout = graph.layout();
+    let last = layout.params().iter().rfind(|param| param.slot.role == Role::Weight)?;
+    let naming = listing.naming(graph, entry.namings());
+    listing.find(graph, naming, &last.name)?.shape.first().copied()
+}
+
+/// Reads weights of one format and writes them in another, as the name of the new file asks for.
+///
+/// Without a `network` it is the one that the file names, or the first that it fits; a warning says
+/// so. How pictures are prepared goes with the weights, where the format has room for it. With
+/// `verify` both files are run on the same picture, drawn at random.
+///
+/// # Errors
+/// [`ModelError::Convert`] if it is not known what to write, or no network fits; as
+/// [`Model::open`]; [`FormatError::Unwritable`] if the format cannot hold the network.
+pub fn convert(
+    from: &Path,
+    to: &Path,
+    network: Option<&str>,
+    dtype: Dtype,
+    verify: bool,
+) -> Result<Conversion, ModelError> {
+    let target = target(to, dtype)?;
+    let listing = striate_formats::list(from)?;
+    let mut warnings = Vec::new();
+    let entry = match network.or(listing.metadata.get(MODEL).map(String::as_str)) {
+        Some(name) => striate_zoo::find(name)?,
+        None => guessed(&listing, &mut warnings)?,
+    };
+    let graph = entry.build(&entry.config())?;
+    let classes = match listing.classes()? {
+        Some(classes) => classes,
+        None => classes(entry, &graph, &listing).unwrap_or(graph.classes()),
+    };
+    let model = Model::open_with(entry, from, Some(classes))?;
+    let params = Params::read(&*model.params).map_err(|error| ModelError::Convert {
+        place: listing.place.clone(),
+        found: error.to_string(),
+    })?;
+    let not_finite = model.params.not_finite();
+    if !not_finite.is_empty() {
+        warnings.push(format!("{} hold a NaN or an infinity", not_finite.join(", ")));
+    }
+    if !model.input_is_stored {
+        warnings.push(format!(
+            "{} does not say how pictures are prepared for it, nor will {}",
+            from.display(),
+            to.display()
+        ));
+    }
+    write(&model, &params, to, target, dtype)?;
+    let tensors = model.params.sources().map(|(param, stored)| Converted {
+        param: param.name.clone(),
+        from: stored.name.clone(),
+        shape: param.slot.shape.clone(),
+        dtype: match &stored.element {
+            Element::Float(dtype) => dtype.to_string(),
+            Element::Other(other) => other.clone(),
+        },
+        turned: stored.is_turned(),
+    });
+    Ok(Conversion {
+        entry,
+        from: listing.format,
+        to: target,
+        tensors: tensors.collect(),
+        ignored: model.params.ignored().to_vec(),
+        input: model.input_is_stored,
+        warnings,
+        verified: if verify { Some(verified(&model, &params, to)?) } else { None },
+    })
+}
+
+/// What the new file is to be.
+fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
+    let wrong = |found: String| ModelError::Convert { place: to.display().to_string(), found };
+    let format = Format::of(to).ok_or_else(|| {
+        wrong(String::from(
+            "found a name that tells no format, expected one that ends in .safetensors, .pth, \
+             .weights.h5 or .caffemodel",
+        ))
+    })?;
+    let whole = format == Format::Keras && !to.to_string_lossy().ends_with(".weights.h5");
+    if whole {
+        return Err(wrong(String::from("Keras's weights are written as .weights.h5 alone")));
+    }
+    let halves = matches!(format, Format::Safetensors | Format::PyTorch);
+    if dtype != Dtype::F32 && !halves {
+        return Err(wrong(format!("{dtype} is for safetensors and .pth alone")));
+    }
+    Ok(format)
+}
+
+fn guessed(
+    listing: &Listing,
+    warnings: &mut Vec<String>,
+) -> Result<&'static Architecture, ModelError> {
+    let fits: Vec<&Architecture> = fits(listing).into_iter().map(|(entry, _)| entry).collect();
+    let names: Vec<&str> = fits.iter().map(|entry| entry.name).collect();
+    match fits[..] {
+        [] => Err(ModelError::Convert {
+            place: listing.place.clone(),
+            found: String::from(
+                "fits none of the networks by names and shapes: say which with --model",
+            ),
+        }),
+        [entry] => {
+            warnings.push(format!("taken for {}, by names and shapes", entry.name));
+            Ok(entry)
+        }
+        [entry, ..] => {
+            let others = names[1..].join(", ");
+            warnings.push(format!(
+                "taken for {}, by names and shapes; {others} would fit as well, and compute something \
+                 else: --model says which",
+                entry.name
+            ));
+            Ok(entry)
+        }
+    }
+}
+
+fn write(
+    model: &Model,
+    params: &Params,
+    to: &Path,
+    format: Format,
+    dtype: Dtype,
+) -> Result<(), ModelError> {
+    let Model { entry, graph, .. } = model;
+    let input = model.input_is_stored.then_some(&model.input);
+    let mut metadata: BTreeMap<String, String> = model.params.metadata();
+    metadata.insert(String::from(MODEL), String::from(entry.name));
+    if graph.classes() != entry.config().classes {
+        metadata.insert(String::from(CLASSES), graph.classes().to_string());
+    }
+    let own = |naming: Edition| if entry.edition == naming { entry.naming } else { Naming::NODES };
+    match format {
+        Format::Safetensors | Format::PyTorch => {
+            save(to, graph, params, &entry.naming, input, &metadata, dtype)?;
+        }
+        Format::Keras => {
+            save_keras(to, graph, params, &own(Edition::Keras), input, &metadata)?;
+        }
+        Format::Caffe => {
+            let naming = entry.also.first().unwrap_or(&Naming::NODES);
+            caffe::write(to, &to.with_extension("prototxt"), entry.name, graph, params, naming)?;
+        }
+        Format::Onnx => {
+            return Err(ModelError::Format(FormatError::Unwritable {
+                place: to.display().to_string(),
+                reason: String::from("ONNX"),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// What is written is read again, and both are run by their definition.
+fn verified(model: &Model, params: &Params, to: &Path) -> Result<Verified, ModelError> {
+    let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
+    let found = Params::read(&*again.params).map_err(|error| ModelError::Convert {
+        place: to.display().to_string(),
+        found: error.to_string(),
+    })?;
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    let pairs = params.iter().zip(found.iter());
+    let changed = pairs.filter(|((_, a), (_, b))| bits(a) != bits(b)).count();
+    let mut rng = Rng::new(0);
+    let shape = model.graph.input();
+    let values = (0..shape.volume()).map(|_| rng.normal()).collect();
+    let picture = Tensor::new(&shape.batched(1), values).expect("as many values as the shape has");
+    let keep = model.graph.iter().map(|(id, _)| id).collect();
+    let options = Options { batch: 1, keep, ..Options::default() };
+    let run = |graph: &Graph, params: &Params| {
+        let network = Interpreter.compile(graph, params, &options);
+        network.map_err(|error| error.into()).and_then(|mut network| network.run(&picture))
+    };
+    let (expected, found) = (run(&model.graph, params)?, run(&again.graph, &found)?);
+    let layers = expected.iter().zip(found.iter());
+    let apart = |((name, a), (_, b)): ((&str, &Tensor), (&str, &Tensor))| {
+        let largest = a.data().iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
+        let pairs = a.data().iter().zip(b.data());
+        let worst = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max);
+        (name.to_owned(), worst / largest.max(f64::MIN_POSITIVE))
+    };
+    Ok(Verified { changed, layers: layers.map(apart).collect() })
+}
