@@ -37,6 +37,7 @@ mod format;
 mod keras;
 mod matching;
 mod model;
+pub mod onnx;
 mod positioned;
 mod pytorch;
 mod safetensors;

@@ -1,6 +1,10 @@
 //! What the tests need to talk to other people's programs: a Python with PyTorch, Keras, ONNX
 //! Runtime and the like, and networks with weights to give them.
 
+mod networks;
+
+pub use networks::{params, small};
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -3,32 +3,12 @@
 use std::collections::BTreeMap;
 
 use conformance::compare;
-use interop::{Script, error};
+use interop::{Script, error, params, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{Dtype, read_tensor, save, write_tensors};
-use striate_graph::{Graph, Op, Params};
+use striate_graph::{Graph, Params};
 use striate_render::{Framework, Heading, code};
 use striate_tensor::{Rng, Tensor, View};
-use striate_zoo::{Architecture, Config};
-
-/// Input of half the usual size where the network takes it as it is.
-fn small(entry: &Architecture) -> Graph {
-    let usual = entry.build(&entry.config()).expect("every entry builds");
-    let [c, h, w] = entry.input;
-    let config = Config { input: [c, h / 2, w / 2], ..entry.config() };
-    let same = |graph: &Graph| graph.total().params == usual.total().params;
-    entry.build(&config).ok().filter(same).unwrap_or(usual)
-}
-
-/// Weights of every kind, small enough that a thousand layers in a row do not overflow.
-fn params(graph: &Graph, rng: &Rng) -> Params {
-    let mut params = compare::params(graph, rng);
-    let sums = graph.nodes().iter().filter(|node| node.op == Op::Add).count();
-    if sums > 50 {
-        params.trained_mut().iter_mut().for_each(|value| *value *= 0.5);
-    }
-    params
-}
 
 fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
     let mut network = Native::default().compile(graph, params, &Options::default()).unwrap();

@@ -1,0 +1,9 @@
+//! ONNX: a network and its weights in one file, or with the weights in a second one beside it.
+
+mod nodes;
+// What is not written is read.
+#[allow(dead_code)]
+mod proto;
+mod write;
+
+pub use write::{OPSETS, Options, write};

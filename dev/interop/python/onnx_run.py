@@ -1,0 +1,39 @@
+"""Checks models and runs them in ONNX Runtime.
+
+For each line of input, a folder, the folder holds model.onnx and input.safetensors (`x`);
+output.safetensors, with each output under its name, is written beside them. Answers `ok`, or what
+went wrong, on one line.
+"""
+
+import pathlib
+import sys
+import traceback
+
+import numpy
+import onnx
+import onnxruntime
+import safetensors.numpy
+
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3
+
+
+def run(folder):
+    path = str(folder / "model.onnx")
+    onnx.checker.check_model(path, full_check=True)
+    x = safetensors.numpy.load_file(folder / "input.safetensors")["x"]
+    session = onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {"input": x})
+    values = {name: numpy.ascontiguousarray(y) for name, y in zip(names, values)}
+    safetensors.numpy.save_file(values, folder / "output.safetensors")
+
+
+for line in sys.stdin:
+    try:
+        run(pathlib.Path(line.strip()))
+        print("ok", flush=True)
+    except Exception:
+        print(" | ".join(traceback.format_exc().splitlines()[-3:]), flush=True)
