@@ -7,8 +7,10 @@
 mod args;
 mod bench;
 mod code;
+mod convert;
 mod diff;
 mod failure;
+mod inspect;
 mod list;
 mod nearest;
 mod output;
@@ -42,6 +44,8 @@ enum Verb {
     Show(show::Show),
     Diff(diff::Diff),
     Code(code::Code),
+    Convert(convert::Convert),
+    Inspect(inspect::Inspect),
     Predict(predict::Predict),
     Run(run::Run),
     Train(Box<train::Train>),
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
         Verb::Code(verb) => verb.run(),
+        Verb::Convert(verb) => verb.run(cli.quiet),
+        Verb::Inspect(verb) => verb.run(),
         Verb::Predict(verb) => verb.run(cli.quiet),
         Verb::Run(verb) => verb.run(),
         Verb::Train(verb) => verb.run(cli.quiet),

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use striate_exec::{Backend, Interpreter, Options};
 use striate_formats::{
-    CLASSES, Dtype, Element, Format, FormatError, Listing, MODEL, caffe, read, save, save_keras,
+    CLASSES, Dtype, Element, Format, Listing, MODEL, caffe, onnx, save, save_keras,
 };
 use striate_graph::op::Role;
 use striate_graph::{Graph, Naming, Params};
@@ -58,6 +58,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Whether both files are one network but for rounding.
+    pub fn agrees(&self) -> bool {
+        self.layers.iter().all(|(_, error)| *error <= 1e-4)
+    }
+
     /// The layer that is furthest apart.
     pub fn worst(&self) -> Option<&(String, f64)> {
         self.layers.iter().max_by(|a, b| a.1.total_cmp(&b.1))
@@ -94,7 +99,8 @@ fn classes(entry: &Architecture, graph: &Graph, listing: &Listing) -> Option<usi
 ///
 /// Without a `network` it is the one that the file names, or the first that it fits; a warning says
 /// so. How pictures are prepared goes with the weights, where the format has room for it. With
-/// `verify` both files are run on the same picture, drawn at random.
+/// `verify` both files are run on the same picture, drawn at random. `opset` is the version of the
+/// operators in ONNX.
 ///
 /// # Errors
 /// [`ModelError::Convert`] if it is not known what to write, or no network fits; as
@@ -104,6 +110,7 @@ pub fn convert(
     to: &Path,
     network: Option<&str>,
     dtype: Dtype,
+    opset: i64,
     verify: bool,
 ) -> Result<Conversion, ModelError> {
     let target = target(to, dtype)?;
@@ -134,7 +141,7 @@ pub fn convert(
             to.display()
         ));
     }
-    write(&model, &params, to, target, dtype)?;
+    write(&model, &params, to, target, dtype, opset)?;
     let tensors = model.params.sources().map(|(param, stored)| Converted {
         param: param.name.clone(),
         from: stored.name.clone(),
@@ -163,7 +170,7 @@ fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
     let format = Format::of(to).ok_or_else(|| {
         wrong(String::from(
             "found a name that tells no format, expected one that ends in .safetensors, .pth, \
-             .weights.h5 or .caffemodel",
+             .weights.h5, .caffemodel or .onnx",
         ))
     })?;
     let whole = format == Format::Keras && !to.to_string_lossy().ends_with(".weights.h5");
@@ -212,6 +219,7 @@ fn write(
     to: &Path,
     format: Format,
     dtype: Dtype,
+    opset: i64,
 ) -> Result<(), ModelError> {
     let Model { entry, graph, .. } = model;
     let input = model.input_is_stored.then_some(&model.input);
@@ -233,10 +241,9 @@ fn write(
             caffe::write(to, &to.with_extension("prototxt"), entry.name, graph, params, naming)?;
         }
         Format::Onnx => {
-            return Err(ModelError::Format(FormatError::Unwritable {
-                place: to.display().to_string(),
-                reason: String::from("ONNX"),
-            }));
+            let model = Some(entry.name);
+            let options = onnx::Options { opset, input, model, ..onnx::Options::default() };
+            onnx::write(to, graph, params, &options)?;
         }
     }
     Ok(())
