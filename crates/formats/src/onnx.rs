@@ -1,6 +1,8 @@
 //! ONNX: a network and its weights in one file, or with the weights in a second one beside it.
 
+mod encode;
 mod nodes;
+mod operations;
 // What is not written is read.
 #[allow(dead_code)]
 mod proto;

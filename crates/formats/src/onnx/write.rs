@@ -1,39 +1,29 @@
-//! The file: a message of protobuf whose weights are written as they are read.
+//! What is written of a network, and to which files.
 
-use std::ffi::OsString;
-use std::io::{self, Write};
-use std::iter;
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
 use striate_graph::{Graph, InputSpec, Op, ParamSource, Shape};
 
-use super::nodes::{Initializer, Nodes, Values, signed};
+use super::encode::ModelFile;
+use super::nodes::{Nodes, signed};
 use super::proto;
-use crate::{Dtype, FormatError, INPUT, MODEL, write_atomically};
+use crate::{FormatError, INPUT, MODEL, write_atomically};
 
 /// The versions of ONNX's set of operators that are written.
 pub const OPSETS: RangeInclusive<i64> = 13..=23;
 
-/// What of a message is protobuf's limit.
+/// The most bytes of a message of protobuf.
 const MAX_MESSAGE: u64 = i32::MAX as u64;
-
-/// Tensors of so many bytes begin where a page can be mapped, on any system.
-const LARGE: u64 = 1 << 20;
-const PAGE: u64 = 1 << 16;
-
-/// Values that are read at a time.
-const PIECE: usize = 1 << 14;
 
 /// How a network is written.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
     /// Version of the set of operators, one of [`OPSETS`].
     pub opset: i64,
-    /// Whether the weights go to a file of their own beside the model, `NAME.onnx.data`. Models of
-    /// more than 2 GiB, which protobuf cannot hold, are always written so.
+    /// Whether the weights go to a second file beside the model, `NAME.onnx.data` of `NAME.onnx`.
+    /// Models of more than 2 GiB, which protobuf cannot hold, are always written so.
     pub external: bool,
     /// How pictures are prepared for the weights.
     pub input: Option<&'a InputSpec>,
@@ -71,32 +61,35 @@ pub fn write(
     }
     let nodes = Nodes::new(graph, params.layout()).map_err(unwritable)?;
     let model = model(options).map_err(unwritable)?;
-    let within = ModelFile::new(model.clone(), graph, &nodes, None);
-    if !options.external && within.len() <= MAX_MESSAGE {
-        return write_atomically(path, |to| within.write(to, params));
+    let network = description(graph, &nodes, options.model.unwrap_or("striate"));
+    let whole = ModelFile::new(&model, &network, &nodes, None);
+    if !options.external && whole.len() <= MAX_MESSAGE {
+        return write_atomically(path, |to| whole.write(to, params));
     }
     let (data, location) = beside(path).map_err(unwritable)?;
-    let without = ModelFile::new(model, graph, &nodes, Some(&location));
-    write_atomically(&data, |to| without.write_data(to, params))?;
-    write_atomically(path, |to| without.write(to, params))
+    let lean = ModelFile::new(&model, &network, &nodes, Some(&location));
+    if lean.len() > MAX_MESSAGE {
+        return Err(unwritable(String::from("all but the weights is more than 2 GiB")));
+    }
+    write_atomically(&data, |to| lean.write_data(to, params))?;
+    write_atomically(path, |to| lean.write(to, params))
 }
 
 /// The file of the weights, and what the model calls it.
 fn beside(path: &Path) -> Result<(PathBuf, String), String> {
-    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".data");
-    match name.to_str() {
-        Some(location) => Ok((path.with_file_name(location), location.to_owned())),
-        None => Err(String::from(
-            "the name is not UTF-8, as that of a model with a second file has to be: choose another",
-        )),
-    }
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+        return Err(String::from(
+            "a model with a second file needs a name, and that in UTF-8: choose another",
+        ));
+    };
+    let location = format!("{name}.data");
+    Ok((path.with_file_name(&location), location))
 }
 
 /// All but the graph.
 fn model(options: &Options<'_>) -> Result<proto::Model, String> {
     let version = options.opset;
-    // The first release of ONNX with a set of operators had this version of the file.
+    // The file's version in the first release of ONNX with these operators.
     let ir_version = match version {
         13..=14 => 7,
         15..=18 => 8,
@@ -127,182 +120,23 @@ fn model(options: &Options<'_>) -> Result<proto::Model, String> {
     })
 }
 
-/// The model, encoded but for the values.
-struct ModelFile<'n> {
-    model: Vec<u8>,
-    graph: Vec<u8>,
-    initializers: Vec<Encoded<'n>>,
-}
-
-/// A tensor, encoded up to its values.
-struct Encoded<'n> {
-    head: Vec<u8>,
-    place: Place,
-    values: &'n Values<'n>,
-}
-
-/// Where the values of a tensor are written.
-#[derive(Clone, Copy)]
-enum Place {
-    /// Behind the head, so many bytes.
-    Within(u64),
-    /// At this byte of the other file.
-    Beside(u64),
-}
-
-impl<'n> ModelFile<'n> {
-    fn new(
-        model: proto::Model,
-        graph: &Graph,
-        nodes: &'n Nodes<'_>,
-        location: Option<&str>,
-    ) -> ModelFile<'n> {
-        let mut end = 0;
-        let encode = |initializer| Encoded::new(initializer, location, &mut end);
-        let initializers = nodes.initializers.iter().map(encode).collect();
-        let described = graph.nodes().iter().zip(&nodes.values);
-        // Dropout has the name of what it reads, outputs and the input are no inner values.
-        let inner = described.filter(|(node, name)| {
-            let outer = nodes.outputs.contains(name) || **name == nodes.input;
-            !outer && !matches!(node.op, Op::Dropout(_))
-        });
-        let outputs = graph.outputs().iter().zip(&nodes.outputs);
-        let description = proto::Graph {
-            node: nodes.nodes.clone(),
-            name: model
-                .metadata_props
-                .iter()
-                .find(|entry| entry.key == MODEL)
-                .map_or_else(|| String::from("striate"), |entry| entry.value.clone()),
-            initializer: Vec::new(),
-            input: vec![value(&nodes.input, graph.input())],
-            output: outputs.map(|(out, name)| value(name, graph.node(out.node).shape)).collect(),
-            value_info: inner.map(|(node, name)| value(name, node.shape)).collect(),
-        };
-        ModelFile { model: model.encode_to_vec(), graph: description.encode_to_vec(), initializers }
+/// The graph, but for what is stored with it.
+fn description(graph: &Graph, nodes: &Nodes<'_>, name: &str) -> proto::Graph {
+    let described = graph.nodes().iter().zip(&nodes.values);
+    // Dropout has the name of what it reads; outputs and the input are no inner values.
+    let inner = described.filter(|(node, name)| {
+        let outer = nodes.outputs.contains(name) || **name == nodes.input;
+        !outer && !matches!(node.op, Op::Dropout(_))
+    });
+    let outputs = graph.outputs().iter().zip(&nodes.outputs);
+    proto::Graph {
+        node: nodes.nodes.clone(),
+        name: name.to_owned(),
+        initializer: Vec::new(),
+        input: vec![value(&nodes.input, graph.input())],
+        output: outputs.map(|(out, name)| value(name, graph.node(out.node).shape)).collect(),
+        value_info: inner.map(|(node, name)| value(name, node.shape)).collect(),
     }
-
-    /// Bytes of the graph.
-    fn graph_len(&self) -> u64 {
-        let initializers = self.initializers.iter().map(Encoded::len);
-        self.graph.len() as u64 + initializers.sum::<u64>()
-    }
-
-    /// Bytes of the model, a few too many.
-    fn len(&self) -> u64 {
-        self.model.len() as u64 + self.graph_len() + 16
-    }
-
-    fn write(&self, to: &mut dyn Write, params: &dyn ParamSource) -> io::Result<()> {
-        to.write_all(&self.model)?;
-        to.write_all(&opened(7, self.graph_len()))?;
-        to.write_all(&self.graph)?;
-        for Encoded { head, place, values } in &self.initializers {
-            to.write_all(head)?;
-            if let Place::Within(_) = place {
-                write_values(to, values, params)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_data(&self, to: &mut dyn Write, params: &dyn ParamSource) -> io::Result<()> {
-        let mut at = 0;
-        for Encoded { place, values, .. } in &self.initializers {
-            let Place::Beside(start) = *place else { continue };
-            io::copy(&mut io::Read::take(io::repeat(0), start - at), to)?;
-            write_values(to, values, params)?;
-            at = start + bytes(values);
-        }
-        Ok(())
-    }
-}
-
-impl<'n> Encoded<'n> {
-    /// With the values of learned tensors at `location`, from the byte `end` on. Runtimes want the
-    /// values of others, shapes among them, when they read the model.
-    fn new(initializer: &'n Initializer<'_>, location: Option<&str>, end: &mut u64) -> Encoded<'n> {
-        let Initializer { name, dims, values } = initializer;
-        let data_type = match values {
-            Values::Learned(..) | Values::Floats(_) => proto::tensor::FLOAT,
-            Values::Integers(_) => proto::tensor::INT64,
-        };
-        let dims = dims.iter().copied().map(signed).collect();
-        let mut tensor =
-            proto::Tensor { dims, data_type, name: name.clone(), ..proto::Tensor::default() };
-        let length = bytes(values);
-        let place = match (location, values) {
-            (Some(location), Values::Learned(..)) => {
-                let start = if length >= LARGE { end.next_multiple_of(PAGE) } else { *end };
-                *end = start + length;
-                tensor.data_location = proto::tensor::EXTERNAL;
-                tensor.external_data = vec![
-                    entry("location", location.to_owned()),
-                    entry("offset", start.to_string()),
-                    entry("length", length.to_string()),
-                ];
-                Place::Beside(start)
-            }
-            (Some(_) | None, _) => Place::Within(length),
-        };
-        let mut tensor = tensor.encode_to_vec();
-        if let Place::Within(length) = place {
-            tensor.extend(opened(9, length));
-        }
-        let mut encoded = Encoded { head: tensor, place, values };
-        encoded.head = [opened(5, encoded.len()), encoded.head].concat();
-        encoded
-    }
-
-    /// Bytes in the model.
-    fn len(&self) -> u64 {
-        let values = match self.place {
-            Place::Within(bytes) => bytes,
-            Place::Beside(_) => 0,
-        };
-        self.head.len() as u64 + values
-    }
-}
-
-/// The begin of a field of so many bytes.
-fn opened(tag: u32, bytes: u64) -> Vec<u8> {
-    let mut begin = Vec::new();
-    encode_key(tag, WireType::LengthDelimited, &mut begin);
-    encode_varint(bytes, &mut begin);
-    begin
-}
-
-fn bytes(values: &Values<'_>) -> u64 {
-    match values {
-        Values::Learned(param, times) => 4 * (param.range.len() * times) as u64,
-        Values::Floats(values) => 4 * values.len() as u64,
-        Values::Integers(values) => 8 * values.len() as u64,
-    }
-}
-
-fn write_values(
-    to: &mut dyn Write,
-    values: &Values<'_>,
-    params: &dyn ParamSource,
-) -> io::Result<()> {
-    let mut encoded = Vec::new();
-    match values {
-        Values::Learned(param, times) => {
-            let (len, step) = (param.range.len(), (PIECE / times).max(1));
-            let mut piece = vec![0.0; step.min(len)];
-            for from in (0..len).step_by(step) {
-                let piece = &mut piece[..step.min(len - from)];
-                params.read(param, from, piece).map_err(io::Error::other)?;
-                let repeated = piece.iter().flat_map(|&value| iter::repeat_n(value, *times));
-                Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
-                to.write_all(&encoded)?;
-                encoded.clear();
-            }
-        }
-        Values::Floats(values) => Dtype::F32.encode(values, &mut encoded),
-        Values::Integers(values) => encoded.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-    }
-    to.write_all(&encoded)
 }
 
 /// A value of a batch of any size.
@@ -316,6 +150,192 @@ fn value(name: &str, shape: Shape) -> proto::Value {
     proto::Value { name: name.to_owned(), of: Some(proto::Type { tensor }) }
 }
 
-fn entry(key: &str, value: String) -> proto::Entry {
+/// A text by its name.
+pub(super) fn entry(key: &str, value: String) -> proto::Entry {
     proto::Entry { key: key.to_owned(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use prost::Message;
+    use striate_graph::op::Tanh;
+    use striate_graph::{Drawn, Init, Param, ParamLayout, Params, SourceError};
+    use striate_tensor::Rng;
+
+    use super::*;
+    use crate::onnx::nodes::line;
+
+    fn network() -> Graph {
+        Graph::build(Shape::map(3, 9, 9), |x| {
+            let x = x.at("conv1").conv(3, 4).stride(2).pad([0, 1, 1, 0]).no_bias().batch_norm();
+            let x = x.relu().max_pool(2, 2).ceil();
+            x.within("aux", |x| x.global_avg_pool().flatten().at("fc").linear(2)).output("aux");
+            x.flatten().dropout(0.5).at("fc").linear(5)
+        })
+        .unwrap()
+    }
+
+    fn drawn(graph: &Graph) -> Params {
+        Params::init(graph, &Init::LeCun, &Rng::new(1))
+    }
+
+    fn read(path: &Path) -> proto::Model {
+        proto::Model::decode(fs::read(path).unwrap().as_slice()).unwrap()
+    }
+
+    /// The model of a network.
+    fn written(graph: &Graph, options: &Options<'_>) -> (proto::Model, proto::Graph) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.onnx");
+        write(&path, graph, &drawn(graph), options).unwrap();
+        let mut model = read(&path);
+        let network = model.graph.take().unwrap();
+        (model, network)
+    }
+
+    #[test]
+    fn all_is_called_as_in_the_network() {
+        let (input, model) = (InputSpec::imagenet(10, 9), Some("tiny"));
+        let options = Options { opset: 21, input: Some(&input), model, ..Options::default() };
+        let (model, network) = written(&network(), &options);
+        assert_eq!((model.ir_version, model.opset_import[0].version), (10, 21));
+        assert_eq!((model.producer_name.as_str(), network.name.as_str()), ("striate", "tiny"));
+        let json = serde_json::to_string(&input).unwrap();
+        let metadata = [entry("striate.input", json), entry("striate.model", "tiny".into())];
+        assert_eq!(model.metadata_props, metadata);
+        let expected = [
+            "Conv(input, conv1.weight) → conv1",
+            "BatchNormalization(conv1, conv1.bn.weight, conv1.bn.bias, conv1.bn.running_mean, \
+             conv1.bn.running_var) → conv1.bn",
+            "Relu(conv1.bn) → conv1.relu",
+            "MaxPool(conv1.relu) → conv1.pool",
+            "GlobalAveragePool(conv1.pool) → aux.pool",
+            "Flatten(aux.pool) → aux.flatten",
+            "Gemm(aux.flatten, aux.fc.weight, aux.fc.bias) → aux",
+            "Flatten(conv1.pool) → conv1.flatten",
+            "Gemm(conv1.flatten, fc.weight, fc.bias) → logits",
+        ];
+        assert_eq!(network.node.iter().map(line).collect::<Vec<_>>(), expected);
+        let names: Vec<_> = network.node.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names[..2], ["conv1", "conv1.bn"]);
+        assert_eq!([names[6], names[8]], ["aux.fc", "fc"]);
+        assert_eq!(network.input, [value("input", Shape::map(3, 9, 9))]);
+        let outputs = [value("logits", Shape::Flat(5)), value("aux", Shape::Flat(2))];
+        assert_eq!(network.output, outputs);
+        let known: Vec<_> = network.value_info.iter().map(|value| value.name.as_str()).collect();
+        assert_eq!(known.len(), 7);
+        assert_eq!(network.value_info[0], value("conv1", Shape::map(4, 4, 4)));
+    }
+
+    #[test]
+    fn weights_are_stored_as_they_are() {
+        let graph = network();
+        let (_, network) = written(&graph, &Options::default());
+        let params = drawn(&graph);
+        assert_eq!(network.initializer.len(), params.layout().params().len());
+        for tensor in &network.initializer {
+            let view = params.get(&tensor.name).unwrap();
+            let dims: Vec<_> = view.shape.iter().copied().map(signed).collect();
+            assert_eq!((&tensor.dims, tensor.data_type), (&dims, proto::tensor::FLOAT));
+            let bytes: Vec<u8> = view.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            assert_eq!(tensor.raw_data, bytes, "{}", tensor.name);
+        }
+    }
+
+    #[test]
+    fn weights_may_be_beside() {
+        let graph = Graph::build(Shape::map(1, 1, 3), |x| {
+            x.flatten().at("fc1").linear(1).at("fc2").linear(1 << 18).at("t").tanh(Tanh::LECUN)
+        })
+        .unwrap();
+        let params = drawn(&graph);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("small.onnx");
+        let options = Options { external: true, ..Options::default() };
+        write(&path, &graph, &params, &options).unwrap();
+        let data = fs::read(directory.path().join("small.onnx.data")).unwrap();
+        let tensors = read(&path).graph.unwrap().initializer;
+        let mut starts = Vec::new();
+        for tensor in tensors {
+            let Some(view) = params.get(&tensor.name) else {
+                assert_eq!((tensor.data_location, tensor.raw_data.len()), (0, 4));
+                continue;
+            };
+            assert_eq!((tensor.data_location, tensor.raw_data.len()), (1, 0));
+            let [location, offset, length] = &tensor.external_data[..] else { panic!() };
+            assert_eq!(
+                (location.key.as_str(), &location.value[..]),
+                ("location", "small.onnx.data")
+            );
+            assert_eq!([offset.key.as_str(), &length.key], ["offset", "length"]);
+            let [start, len] = [offset, length].map(|entry| entry.value.parse::<usize>().unwrap());
+            let bytes: Vec<u8> = view.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            assert_eq!(data[start..start + len], bytes);
+            starts.push(start);
+        }
+        // The large ones at pages.
+        assert_eq!(starts, [0, 12, 1 << 16, (1 << 16) + (1 << 20)]);
+        assert_eq!(data.len(), (1 << 16) + (2 << 20));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said() {
+        let graph = network();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.onnx");
+        let refused = |graph: &Graph, params: &dyn ParamSource, options: &Options<'_>| {
+            let error = write(&path, graph, params, options).unwrap_err().to_string();
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{error}");
+            error
+        };
+        let params = drawn(&graph);
+        for opset in [i64::MIN, 12, 24, i64::MAX] {
+            let error = refused(&graph, &params, &Options { opset, ..Options::default() });
+            assert!(error.ends_with("of the operators, expected 13 to 23"), "{error}");
+        }
+        let other = Graph::build(Shape::map(1, 1, 1), |x| x.relu()).unwrap();
+        let error = refused(&other, &params, &Options::default());
+        assert!(error.contains("of another network"), "{error}");
+        let input = InputSpec { mean: vec![], ..InputSpec::imagenet(10, 9) };
+        refused(&graph, &params, &Options { input: Some(&input), ..Options::default() });
+        let vast = Graph::build(Shape::map(1, 30_000, 1), |x| x.adaptive_avg_pool((20_001, 1)));
+        let vast = vast.unwrap();
+        let error = refused(&vast, &drawn(&vast), &Options::default());
+        assert!(error.contains("a constant of 600030000 values"), "{error}");
+        for external in [false, true] {
+            let broken = Broken(graph.layout());
+            let error = refused(&graph, &broken, &Options { external, ..Options::default() });
+            assert!(error.starts_with("cannot write "), "{error}");
+        }
+    }
+
+    struct Broken(ParamLayout);
+
+    impl ParamSource for Broken {
+        fn layout(&self) -> &ParamLayout {
+            &self.0
+        }
+
+        fn read(&self, _: &Param, _: usize, _: &mut [f32]) -> Result<(), SourceError> {
+            Err(SourceError::new(io::Error::from(io::ErrorKind::UnexpectedEof)))
+        }
+    }
+
+    #[test]
+    fn values_may_come_from_anywhere() {
+        let graph = Graph::build(Shape::map(2, 6, 6), |x| x.at("s").subsample((3, 2), 2)).unwrap();
+        let rng = Rng::new(1);
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+        write(&a, &graph, &drawn(&graph), &Options::default()).unwrap();
+        write(&b, &graph, &Drawn::new(&graph, &Init::LeCun, &rng), &Options::default()).unwrap();
+        assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+        let weight = &read(&a).graph.unwrap().initializer[0];
+        let values = drawn(&graph);
+        let spread = values.get("s.weight").unwrap().data.iter();
+        let spread: Vec<u8> = spread.flat_map(|v| v.to_le_bytes().repeat(6)).collect();
+        assert_eq!((&weight.dims, &weight.raw_data), (&vec![2, 1, 3, 2], &spread));
+    }
 }

@@ -1,0 +1,111 @@
+//! Weights from format to format, what is in a file, and a network as code.
+
+mod common;
+
+use common::{expect, json, root};
+
+const SQUEEZENET: &str = "crates/striate/assets/squeezenet1_1.safetensors";
+
+#[test]
+fn weights_go_through_every_format_and_back_to_the_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let mut from = SQUEEZENET.to_owned();
+    for to in ["a.pth", "b.weights.h5", "c.caffemodel", "d.safetensors", "e.pth", "f.safetensors"] {
+        let (out, _) = expect(0, &["convert", &from, &path(to), "--json"]);
+        let report = json(&out);
+        assert_eq!(report["model"], "squeezenet1_1", "{to}");
+        assert_eq!(report["tensors"].as_array().unwrap().len(), 52, "{to}");
+        from = path(to);
+    }
+    let digest = |file: &str| {
+        let params =
+            striate::Model::open("squeezenet1_1", Some(&root().join(file))).unwrap().params;
+        let params = striate::graph::Params::read(&*params).unwrap();
+        striate::formats::weights_sha256(&params)
+    };
+    assert_eq!(digest(&from), digest(SQUEEZENET));
+    // The pictures are told as before: their preparation came along.
+    let photograph = "data/photographs/chelsea.png";
+    let told = |weights: &str| {
+        let arguments = ["predict", "squeezenet1_1", "--weights", weights, photograph, "--json"];
+        json(&expect(0, &arguments).0)[0]["top"].clone()
+    };
+    assert_eq!(told(&path("e.pth")), told(SQUEEZENET));
+}
+
+#[test]
+fn what_is_written_is_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("half.safetensors").display().to_string();
+    let (out, _) = expect(0, &["convert", SQUEEZENET, &to, "--dtype", "f16", "--verify", "--json"]);
+    let verified = &json(&out)["verified"];
+    assert!(verified["changed"].as_u64().unwrap() > 40, "{verified}");
+    let layers = verified["layers"].as_array().unwrap();
+    let errors = layers.iter().map(|layer| layer["error"].as_f64().unwrap());
+    let worst = errors.fold(0.0, f64::max);
+    assert!(worst > 1e-5 && worst < 1e-2, "{worst}");
+    let (text, _) = expect(0, &["convert", SQUEEZENET, &to, "--verify"]);
+    assert!(text.contains("all parameters are the same to the bit"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_converted_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&[SQUEEZENET, &path("x.bin")], 1, "found a name that tells no format, expected one that"),
+        (&[SQUEEZENET, &path("x.keras")], 1, "written as .weights.h5 alone"),
+        (&[SQUEEZENET, &path("x.onnx"), "--dtype", "f16"], 1, "F16 is for safetensors and .pth"),
+        (&[SQUEEZENET, &path("x.pth"), "--model", "squeezenet1_2"], 2, "no network"),
+        (&[SQUEEZENET, &path("x.pth"), "--model", "squeezenet1_0"], 1, "squeezenet1_1"),
+        (&[&path("missing.pth"), &path("x.pth")], 1, "no such file"),
+    ];
+    for (arguments, code, expected) in cases {
+        let (_, error) = expect(code, &[&["convert"], arguments].concat());
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_file_is_told_without_being_trusted() {
+    let (out, _) = expect(0, &["inspect", SQUEEZENET, "--json"]);
+    let found = json(&out);
+    assert_eq!(found["format"], "safetensors");
+    assert_eq!(found["params"], 1_235_496);
+    assert_eq!(found["fits"], serde_json::json!(["squeezenet1_1"]));
+    assert_eq!(found["tensors"].as_array().unwrap().len(), 52);
+    let (text, _) = expect(0, &["inspect", SQUEEZENET]);
+    assert!(text.contains("fits squeezenet1_1 (1000 classes)"), "{text}");
+    // A pickle that would run a command is named and refused.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("evil.pth");
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let stored = zip::CompressionMethod::Stored;
+    let options = zip::write::SimpleFileOptions::default().compression_method(stored);
+    zip.start_file("archive/data.pkl", options).unwrap();
+    std::io::Write::write_all(&mut zip, b"cposix\nsystem\n(X\x04\0\0\0truetR.").unwrap();
+    zip.finish().unwrap();
+    let (_, error) = expect(1, &["inspect", &path.display().to_string()]);
+    assert!(error.contains("posix.system"), "{error}");
+    let (_, error) = expect(1, &["inspect", "README.md"]);
+    assert!(error.contains("README.md"), "{error}");
+}
+
+#[test]
+fn code_is_printed_or_written() {
+    let (pytorch, _) = expect(0, &["code", "lenet5", "--to", "pytorch", "--classes", "7"]);
+    assert!(pytorch.contains("def build(classes=7):"), "{pytorch}");
+    assert!(pytorch.contains("Gradient-Based Learning"), "the paper is cited: {pytorch}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lenet5.py");
+    let (printed, _) =
+        expect(0, &["code", "lenet5", "--to", "keras", "-o", &path.display().to_string()]);
+    assert!(printed.is_empty());
+    let keras = std::fs::read_to_string(&path).unwrap();
+    assert!(keras.contains("from keras import"), "{keras}");
+    let (_, error) = expect(2, &["code", "lenet5", "--to", "theano"]);
+    assert!(error.contains("pytorch"), "{error}");
+    expect(1, &["code", "lenet5", "--to", "keras", "-o", "/no/such/folder/x.py"]);
+}
