@@ -48,7 +48,7 @@ fn all_ok(answers: Vec<(String, String)>) {
 fn networks() {
     let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
     let mut script = Script::start("onnx_run.py");
-    let tried = striate_zoo::matching(&wanted).into_iter().map(|entry| {
+    let tried = striate_zoo::matching(&wanted).map(|entry| {
         let answer = check(&mut script, &small(entry), 1, &onnx::Options::default());
         println!("{}: {answer}", entry.name);
         (entry.name.to_owned(), answer)
