@@ -1,10 +1,11 @@
 //! What we write as ONNX is valid, and ONNX Runtime computes with it what we compute.
 
-use conformance::{cases, compare};
+use conformance::{cases, compare, random};
 use interop::{Script, error, params, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{onnx, read_tensors, write_tensors};
-use striate_graph::Graph;
+use striate_graph::op::{BatchNorm, Linear, Lrn};
+use striate_graph::{Graph, Op, Part, Shape};
 use striate_tensor::{Rng, View};
 
 /// Demands the same of ONNX Runtime as of us, for every output.
@@ -83,4 +84,69 @@ fn operations_of_odd_sizes() {
         }
     }
     all_ok(answers);
+}
+
+#[test]
+fn networks_at_random() {
+    let mut script = Script::start("onnx_run.py");
+    let tried = (0..100).map(|seed| {
+        let options = onnx::Options { opset: 13 + seed % 11, ..onnx::Options::default() };
+        let graph = random::graph(seed as u64);
+        (format!("seed {seed}"), check(&mut script, &graph, 2, &options))
+    });
+    all_ok(tried.collect());
+}
+
+#[test]
+fn windows_that_reach_beyond_the_picture() {
+    let mut script = Script::start("onnx_run.py");
+    let mut answers = Vec::new();
+    for (kernel, before, after) in
+        [(2, 0, 0), (2, 1, 0), (2, 0, 1), (3, 1, 1), (3, 2, 1), (4, 0, 3)]
+    {
+        let graph = Graph::build(Shape::map(2, 7, 10), |x| {
+            for stride in 1..6 {
+                let pad = [before, after, after, before];
+                x.max_pool(kernel, stride).pad(pad).output(format!("max {stride}"));
+                x.max_pool(kernel, stride).pad(pad).ceil().output(format!("max {stride} ceil"));
+                let mean = || x.avg_pool(kernel, stride).pad(pad);
+                mean().output(format!("mean {stride}"));
+                mean().ceil().output(format!("mean {stride} ceil"));
+                mean().exclude_pad().output(format!("mean {stride} left"));
+                mean().exclude_pad().ceil().output(format!("mean {stride} left, ceil"));
+            }
+            x.relu()
+        });
+        for opset in [13, 19, 22] {
+            let options = onnx::Options { opset, ..onnx::Options::default() };
+            let answer = check(&mut script, graph.as_ref().unwrap(), 2, &options);
+            answers.push((format!("{kernel}, {before}, {after}, opset {opset}"), answer));
+        }
+    }
+    all_ok(answers);
+}
+
+/// What the builder does not make, or no case has: rows through layers of maps, a sum of three.
+#[test]
+fn rows_and_sums() {
+    let part = |name: &str, op: Op, inputs: &[usize]| Part {
+        name: name.to_owned(),
+        op,
+        inputs: inputs.to_vec(),
+    };
+    let lrn = |size| Op::Lrn(Lrn { size, alpha: 0.5, divided: false, beta: 0.75, k: 2.0 });
+    let parts = vec![
+        part("data", Op::Input(Shape::Flat(7)), &[]),
+        part("fc", Op::Linear(Linear { out: 7, bias: false }), &[0]),
+        part("bn", Op::BatchNorm(BatchNorm { eps: 1e-3, momentum: 0.01 }), &[1]),
+        part("odd", lrn(3), &[2]),
+        part("even", lrn(4), &[2]),
+        part("sum", Op::Add, &[2, 3, 4]),
+        part("softmax", Op::Softmax, &[5]),
+    ];
+    let outputs = [(String::from("logits"), 6), (String::from("again"), 6)];
+    let graph = Graph::assemble(parts, &outputs).unwrap();
+    let mut script = Script::start("onnx_run.py");
+    let answer = check(&mut script, &graph, 3, &onnx::Options::default());
+    all_ok(vec![(String::from("rows"), answer)]);
 }
