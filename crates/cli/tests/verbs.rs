@@ -45,7 +45,16 @@ fn networks_are_listed_by_pattern() {
     let rows = json(&out);
     let names: Vec<&str> =
         rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["resnet50", "resnet50_v1", "resnet56_cifar", "resnet56_cifar_b"]);
+    let expected = [
+        "resnet50",
+        "resnet50_v1",
+        "resnet50_keras",
+        "resnet50_caffe",
+        "resnet56_cifar",
+        "resnet56_cifar_b",
+        "resnet50v2_keras",
+    ];
+    assert_eq!(names, expected);
     assert_eq!(rows[1]["edition"], "paper");
     assert_eq!(rows[0]["macs"], 4_089_184_256u64);
     let (text, _) = expect(0, &["list", "lenet*"]);

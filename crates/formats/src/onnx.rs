@@ -3,7 +3,7 @@
 mod encode;
 mod nodes;
 mod operations;
-// What is not written is read.
+// Some of it is there to be read.
 #[allow(dead_code)]
 mod proto;
 mod write;

@@ -141,6 +141,9 @@ pub fn convert(
             to.display()
         ));
     }
+    if model.input_is_stored && target == Format::Caffe {
+        warnings.push(format!("{} cannot say how pictures are prepared for it", to.display()));
+    }
     write(&model, &params, to, target, dtype, opset)?;
     let tensors = model.params.sources().map(|(param, stored)| Converted {
         param: param.name.clone(),
@@ -158,7 +161,7 @@ pub fn convert(
         to: target,
         tensors: tensors.collect(),
         ignored: model.params.ignored().to_vec(),
-        input: model.input_is_stored,
+        input: model.input_is_stored && target != Format::Caffe,
         warnings,
         verified: if verify { Some(verified(&model, &params, to)?) } else { None },
     })

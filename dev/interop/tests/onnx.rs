@@ -138,7 +138,7 @@ fn rows_and_sums() {
     let parts = vec![
         part("data", Op::Input(Shape::Flat(7)), &[]),
         part("fc", Op::Linear(Linear { out: 7, bias: false }), &[0]),
-        part("bn", Op::BatchNorm(BatchNorm { eps: 1e-3, momentum: 0.01 }), &[1]),
+        part("bn", Op::BatchNorm(BatchNorm { eps: 1e-3, momentum: 0.01, scale: false }), &[1]),
         part("odd", lrn(3), &[2]),
         part("even", lrn(4), &[2]),
         part("sum", Op::Add, &[2, 3, 4]),
