@@ -232,7 +232,7 @@ fn kind(node: &Node, inputs: &[Shape]) -> Result<Option<(&'static str, Attribute
             with("Pooling", "pooling_param", attributes)
         }
         Op::BatchNorm(BatchNorm { scale: false, .. }) => {
-            return Err(String::from("normalisation without a scale"));
+            Err(String::from("normalisation without a scale"))
         }
         Op::BatchNorm(BatchNorm { eps, momentum, .. }) => {
             let fraction = 1.0 - momentum;
