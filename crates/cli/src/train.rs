@@ -267,7 +267,9 @@ impl Train {
             None => Params::init(&graph, &entry.init, &Rng::new(recipe.seed)),
             Some(path) => {
                 nearest::existing(path)?;
-                let loaded = formats::load(path, &graph, &entry.naming)?;
+                let file = formats::read(path)?;
+                let naming = file.listing().naming(&graph, entry.namings());
+                let loaded = file.load(&graph, naming, &[])?;
                 let of = loaded.metadata.get(formats::MODEL);
                 if let Some(found) = of.filter(|found| *found != entry.name) {
                     return Err(Failure::from(ModelError::OtherNetwork {

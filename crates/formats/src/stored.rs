@@ -17,6 +17,7 @@ pub struct StoredParams {
     layout: ParamLayout,
     tensors: Vec<Stored>,
     input: Option<InputSpec>,
+    assumed: Option<InputSpec>,
     ignored: Vec<String>,
 }
 
@@ -66,9 +67,9 @@ impl StoredParams {
         for stored in &tensors {
             file.dtype(&stored.tensor)?;
         }
-        let usual = || caffe::preparation(&listing.metadata, graph.input());
-        let (input, ignored) = (listing.input()?.or_else(usual), names(&ignored));
-        Ok(StoredParams { graph: graph.clone(), file, layout, tensors, input, ignored })
+        let assumed = caffe::preparation(&listing.metadata, graph.input());
+        let (input, ignored) = (listing.input()?, names(&ignored));
+        Ok(StoredParams { graph: graph.clone(), file, layout, tensors, input, assumed, ignored })
     }
 
     /// Each parameter, and the tensor of the file that it is.
@@ -79,6 +80,12 @@ impl StoredParams {
     /// How pictures are prepared for these weights, if the file says so.
     pub fn input(&self) -> Option<&InputSpec> {
         self.input.as_ref()
+    }
+
+    /// How pictures are usually prepared for weights of such a file, if its format tells: Caffe's are
+    /// blue, green and red less a mean.
+    pub fn assumed_input(&self) -> Option<&InputSpec> {
+        self.assumed.as_ref()
     }
 
     /// The metadata, but for the preparation.

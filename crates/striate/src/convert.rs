@@ -6,7 +6,7 @@ use striate_formats::{
     CLASSES, Dtype, Element, Format, Listing, MODEL, caffe, onnx, save, save_keras,
 };
 use striate_graph::op::Role;
-use striate_graph::{Graph, Naming, Params};
+use striate_graph::{Graph, InputSpec, Naming, Params};
 use striate_tensor::{Rng, Tensor};
 use striate_zoo::{Architecture, Config, Edition};
 
@@ -134,14 +134,16 @@ pub fn convert(
     if !not_finite.is_empty() {
         warnings.push(format!("{} hold a NaN or an infinity", not_finite.join(", ")));
     }
+    let known = input(&model).is_some();
     if !model.input_is_stored {
-        warnings.push(format!(
-            "{} does not say how pictures are prepared for it, nor will {}",
-            from.display(),
-            to.display()
-        ));
+        let rest = match known {
+            true => "taken to be as Caffe usually does it",
+            false => "nor will what is written",
+        };
+        let from = from.display();
+        warnings.push(format!("{from} does not say how pictures are prepared for it, {rest}"));
     }
-    if model.input_is_stored && target == Format::Caffe {
+    if known && target == Format::Caffe {
         warnings.push(format!("{} cannot say how pictures are prepared for it", to.display()));
     }
     write(&model, &params, to, target, dtype, opset)?;
@@ -161,10 +163,15 @@ pub fn convert(
         to: target,
         tensors: tensors.collect(),
         ignored: model.params.ignored().to_vec(),
-        input: model.input_is_stored && target != Format::Caffe,
+        input: known && target != Format::Caffe,
         warnings,
         verified: if verify { Some(verified(&model, &params, to)?) } else { None },
     })
+}
+
+/// How pictures are prepared for the weights, as far as their file tells.
+fn input(model: &Model) -> Option<&InputSpec> {
+    model.params.input().or(model.params.assumed_input())
 }
 
 /// What the new file is to be.
@@ -225,7 +232,7 @@ fn write(
     opset: i64,
 ) -> Result<(), ModelError> {
     let Model { entry, graph, .. } = model;
-    let input = model.input_is_stored.then_some(&model.input);
+    let input = input(model);
     let mut metadata: BTreeMap<String, String> = model.params.metadata();
     metadata.insert(String::from(MODEL), String::from(entry.name));
     if graph.classes() != entry.config().classes {

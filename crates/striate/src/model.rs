@@ -167,7 +167,8 @@ impl Model {
         weights: String,
     ) -> Model {
         let input_is_stored = params.input().is_some();
-        let input = params.input().cloned().unwrap_or_else(|| (entry.preparation)());
+        let input = params.input().or(params.assumed_input()).cloned();
+        let input = input.unwrap_or_else(|| (entry.preparation)());
         Model { entry, graph, params: Arc::new(params), input, input_is_stored, weights }
     }
 
