@@ -104,7 +104,7 @@ fn classes(entry: &Architecture, graph: &Graph, listing: &Listing) -> Option<usi
 ///
 /// # Errors
 /// [`ModelError::Convert`] if it is not known what to write, or no network fits; as
-/// [`Model::open`]; [`FormatError::Unwritable`] if the format cannot hold the network.
+/// [`Model::open`]; [`ModelError::Format`] if the format cannot hold the network.
 pub fn convert(
     from: &Path,
     to: &Path,
