@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::path::Path;
 
+use striate_graph::{Param, ParamSource};
 use striate_tensor::{Tensor, View};
 
 use crate::{Dtype, FormatError, read, safetensors};
@@ -37,44 +38,98 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, FormatError> {
 /// [`FormatError::Unwritable`] if two have the same name, or one has more or fewer values than its
 /// shape; [`FormatError::Io`] if the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(&str, View<'_>)]) -> Result<(), FormatError> {
-    safetensors::write(path, tensors, &BTreeMap::new(), Dtype::F32)
+    let tensors: Vec<Writing<'_>> = tensors.iter().map(Writing::of).collect();
+    safetensors::write(path, &tensors, &BTreeMap::new(), Dtype::F32)
+}
+
+/// A tensor to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Writing<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: &'a [usize],
+    pub(crate) values: Values<'a>,
+}
+
+/// Where its values are.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    Here(&'a [f32]),
+    /// A parameter, read piece by piece.
+    Of(&'a dyn ParamSource, &'a Param),
+}
+
+/// Values that are read at a time.
+const PIECE: usize = 1 << 16;
+
+impl<'a> Writing<'a> {
+    /// Values that are there.
+    pub(crate) fn of((name, view): &(&'a str, View<'a>)) -> Writing<'a> {
+        Writing { name, shape: view.shape, values: Values::Here(view.data) }
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Hands out the values, piece by piece.
+    fn pieces(&self, mut take: impl FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> {
+        match self.values {
+            Values::Here(values) => values.chunks(PIECE).try_for_each(take),
+            Values::Of(source, param) => {
+                let mut room = vec![0.0; PIECE.min(self.len())];
+                for from in (0..self.len()).step_by(PIECE) {
+                    let piece = &mut room[..PIECE.min(self.len() - from)];
+                    source.read(param, from, piece).map_err(io::Error::other)?;
+                    take(piece)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the values one after the other.
+    pub(crate) fn write(&self, file: &mut dyn Write, dtype: Dtype) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        self.pieces(|values| {
+            bytes.clear();
+            dtype.encode(values, &mut bytes);
+            file.write_all(&bytes)
+        })
+    }
 }
 
 /// That every tensor has as many values as its shape says, each of which the type can hold, and a
 /// name of its own.
-pub(crate) fn check(
-    path: &Path,
-    tensors: &[(&str, View<'_>)],
-    dtype: Dtype,
-) -> Result<(), FormatError> {
+pub(crate) fn check(path: &Path, tensors: &[Writing<'_>], dtype: Dtype) -> Result<(), FormatError> {
     let unwritable =
         |reason| Err(FormatError::Unwritable { place: path.display().to_string(), reason });
     let mut names = HashSet::new();
-    for (name, View { shape, data }) in tensors {
+    for tensor in tensors {
+        let Writing { name, shape, values } = tensor;
         let volume = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
-        if volume != Some(data.len()) {
+        if let Values::Here(data) = values
+            && volume != Some(data.len())
+        {
             let found = data.len();
             return unwritable(format!("`{name}` has shape {shape:?} but {found} values"));
-        }
-        if let Some(value) = data.iter().find(|value| !dtype.holds(**value)) {
-            return unwritable(format!(
-                "`{name}` holds {value}, which is too large for {dtype}: write F32"
-            ));
         }
         if !names.insert(*name) {
             return unwritable(format!("two tensors are called `{name}`"));
         }
-    }
-    Ok(())
-}
-
-/// Writes values one after the other.
-pub(crate) fn write_values(file: &mut dyn Write, values: &[f32], dtype: Dtype) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    for values in values.chunks(1 << 14) {
-        bytes.clear();
-        dtype.encode(values, &mut bytes);
-        file.write_all(&bytes)?;
+        let mut large = None;
+        if matches!(dtype, Dtype::F16 | Dtype::BF16) {
+            let found = tensor.pieces(|values| {
+                large = large.or(values.iter().copied().find(|value| !dtype.holds(*value)));
+                Ok(())
+            });
+            found.map_err(FormatError::io("read", path))?;
+        }
+        if let Some(value) = large {
+            return unwritable(format!(
+                "`{name}` holds {value}, which is too large for {dtype}: write F32"
+            ));
+        }
     }
     Ok(())
 }

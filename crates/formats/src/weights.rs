@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use striate_graph::{Graph, InputSpec, Naming, Params};
-use striate_tensor::View;
+use striate_graph::{Graph, InputSpec, Naming, ParamSource, Params};
 
+use crate::tensors::{Values, Writing};
 use crate::{
     Dtype, Format, FormatError, Listing, StoredParams, TensorFile, matching, pytorch, read,
     safetensors,
@@ -63,8 +63,9 @@ pub fn load_bytes(
 }
 
 /// Writes the weights of a network to a file, called as the naming says, whole or not at all:
-/// PyTorch's format if its name ends in `.pth` or `.pt`, else safetensors. The same weights, naming and metadata give the same bytes. [`INPUT`] in `metadata` is
-/// replaced by `input`.
+/// PyTorch's format if its name ends in `.pth` or `.pt`, else safetensors. The same weights, naming
+/// and metadata give the same bytes. [`INPUT`] in `metadata` is replaced by `input`. Of the weights
+/// no more is in memory than is written at a time.
 ///
 /// # Errors
 /// [`FormatError::Unwritable`] if the weights are of another network, a value is too large for the
@@ -72,14 +73,14 @@ pub fn load_bytes(
 pub fn save(
     path: &Path,
     graph: &Graph,
-    params: &Params,
+    params: &dyn ParamSource,
     naming: &Naming,
     input: Option<&InputSpec>,
     metadata: &BTreeMap<String, String>,
     dtype: Dtype,
 ) -> Result<(), FormatError> {
     let unwritable = |reason| FormatError::Unwritable { place: path.display().to_string(), reason };
-    if **params.layout() != graph.layout() {
+    if *params.layout() != graph.layout() {
         return Err(unwritable(String::from("the weights are of another network than the graph")));
     }
     let mut metadata = metadata.clone();
@@ -90,8 +91,16 @@ pub fn save(
         metadata.insert(String::from(INPUT), json);
     }
     let keys = matching::keys(graph, params.layout(), naming);
-    let views = params.iter().map(|(param, data)| View { shape: &param.slot.shape, data });
-    let tensors: Vec<_> = keys.iter().map(String::as_str).zip(views).collect();
+    let layout = params.layout().params().iter();
+    let tensors: Vec<_> = keys
+        .iter()
+        .zip(layout)
+        .map(|(name, param)| Writing {
+            name,
+            shape: &param.slot.shape,
+            values: Values::Of(params, param),
+        })
+        .collect();
     match Format::of(path) {
         Some(Format::PyTorch) => pytorch::write(path, &tensors, &metadata, dtype),
         Some(_) | None => safetensors::write(path, &tensors, &metadata, dtype),
@@ -180,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{MismatchError, Misshapen, list, weights_sha256, write_tensors};
     use striate_graph::{Init, Shape};
-    use striate_tensor::Rng;
+    use striate_tensor::{Rng, View};
 
     const NAMING: Naming = Naming {
         rules: &[("fc", "classifier"), ("bn", "norm")],

@@ -126,14 +126,6 @@ pub fn convert(
         None => classes(entry, &graph, &listing).unwrap_or(graph.classes()),
     };
     let model = Model::open_with(entry, from, Some(classes))?;
-    let params = Params::read(&*model.params).map_err(|error| ModelError::Convert {
-        place: listing.place.clone(),
-        found: error.to_string(),
-    })?;
-    let not_finite = model.params.not_finite();
-    if !not_finite.is_empty() {
-        warnings.push(format!("{} hold a NaN or an infinity", not_finite.join(", ")));
-    }
     let known = input(&model).is_some();
     if !model.input_is_stored {
         let rest = match known {
@@ -146,7 +138,11 @@ pub fn convert(
     if known && target == Format::Caffe {
         warnings.push(format!("{} cannot say how pictures are prepared for it", to.display()));
     }
-    write(&model, &params, to, target, dtype, opset)?;
+    write(&model, to, target, dtype, opset)?;
+    let not_finite = model.params.not_finite();
+    if !not_finite.is_empty() {
+        warnings.push(format!("{} hold a NaN or an infinity", not_finite.join(", ")));
+    }
     let tensors = model.params.sources().map(|(param, stored)| Converted {
         param: param.name.clone(),
         from: stored.name.clone(),
@@ -165,7 +161,7 @@ pub fn convert(
         ignored: model.params.ignored().to_vec(),
         input: known && target != Format::Caffe,
         warnings,
-        verified: if verify { Some(verified(&model, &params, to)?) } else { None },
+        verified: if verify { Some(verified(&model, to)?) } else { None },
     })
 }
 
@@ -225,13 +221,13 @@ fn guessed(
 
 fn write(
     model: &Model,
-    params: &Params,
     to: &Path,
     format: Format,
     dtype: Dtype,
     opset: i64,
 ) -> Result<(), ModelError> {
-    let Model { entry, graph, .. } = model;
+    let Model { entry, graph, params, .. } = model;
+    let params = &**params;
     let input = input(model);
     let mut metadata: BTreeMap<String, String> = model.params.metadata();
     metadata.insert(String::from(MODEL), String::from(entry.name));
@@ -248,7 +244,8 @@ fn write(
         }
         Format::Caffe => {
             let naming = entry.also.first().unwrap_or(&Naming::NODES);
-            caffe::write(to, &to.with_extension("prototxt"), entry.name, graph, params, naming)?;
+            let definition = to.with_extension("prototxt");
+            caffe::write(to, &definition, entry.name, graph, &whole(model)?, naming)?;
         }
         Format::Onnx => {
             let model = Some(entry.name);
@@ -259,13 +256,18 @@ fn write(
     Ok(())
 }
 
-/// What is written is read again, and both are run by their definition.
-fn verified(model: &Model, params: &Params, to: &Path) -> Result<Verified, ModelError> {
-    let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
-    let found = Params::read(&*again.params).map_err(|error| ModelError::Convert {
-        place: to.display().to_string(),
+/// All weights, in memory.
+fn whole(model: &Model) -> Result<Params, ModelError> {
+    Params::read(&*model.params).map_err(|error| ModelError::Convert {
+        place: model.weights.clone(),
         found: error.to_string(),
-    })?;
+    })
+}
+
+/// What is written is read again, and both are run by their definition.
+fn verified(model: &Model, to: &Path) -> Result<Verified, ModelError> {
+    let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
+    let (params, found) = (whole(model)?, whole(&again)?);
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     let pairs = params.iter().zip(found.iter());
     let changed = pairs.filter(|((_, a), (_, b))| bits(a) != bits(b)).count();
@@ -279,7 +281,7 @@ fn verified(model: &Model, params: &Params, to: &Path) -> Result<Verified, Model
         let network = Interpreter.compile(graph, params, &options);
         network.map_err(|error| error.into()).and_then(|mut network| network.run(&picture))
     };
-    let (expected, found) = (run(&model.graph, params)?, run(&again.graph, &found)?);
+    let (expected, found) = (run(&model.graph, &params)?, run(&again.graph, &found)?);
     let layers = expected.iter().zip(found.iter());
     let apart = |((name, a), (_, b)): ((&str, &Tensor), (&str, &Tensor))| {
         let largest = a.data().iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));

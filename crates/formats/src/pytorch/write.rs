@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use striate_tensor::View;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::METADATA;
-use crate::tensors::{check, write_values};
+use crate::tensors::{Writing, check};
 use crate::{Dtype, FormatError, write_atomically};
 
 /// The folder in which the archive has all its entries.
@@ -21,7 +20,7 @@ const ALIGNMENT: u16 = 64;
 /// Writes tensors in the order given, and metadata in an entry of its own that PyTorch passes over.
 pub(crate) fn write(
     path: &Path,
-    tensors: &[(&str, View<'_>)],
+    tensors: &[Writing<'_>],
     metadata: &BTreeMap<String, String>,
     dtype: Dtype,
 ) -> Result<(), FormatError> {
@@ -41,9 +40,9 @@ pub(crate) fn write(
             };
         entry("data.pkl", false, &mut |file| file.write_all(&program))?;
         entry("byteorder", false, &mut |file| file.write_all(b"little"))?;
-        for (i, (_, view)) in tensors.iter().enumerate() {
-            let large = view.data.len() * dtype.size() >= u32::MAX as usize;
-            entry(&format!("data/{i}"), large, &mut |file| write_values(file, view.data, dtype))?;
+        for (i, tensor) in tensors.iter().enumerate() {
+            let large = tensor.len() * dtype.size() >= u32::MAX as usize;
+            entry(&format!("data/{i}"), large, &mut |file| tensor.write(file, dtype))?;
         }
         entry("version", false, &mut |file| file.write_all(b"3\n"))?;
         entry(METADATA, false, &mut |file| file.write_all(&metadata))?;
@@ -53,7 +52,7 @@ pub(crate) fn write(
 }
 
 /// The pickle: an ordered dictionary of tensors, each the whole of a storage of its own.
-fn program(tensors: &[(&str, View<'_>)], dtype: Dtype) -> Vec<u8> {
+fn program(tensors: &[Writing<'_>], dtype: Dtype) -> Vec<u8> {
     let mut pickle = Pickle(b"\x80\x02".to_vec());
     let storage = match dtype {
         Dtype::F64 => "DoubleStorage",
@@ -63,15 +62,16 @@ fn program(tensors: &[(&str, View<'_>)], dtype: Dtype) -> Vec<u8> {
     };
     pickle.ordered();
     pickle.push(b"(");
-    for (i, (name, View { shape, data })) in tensors.iter().enumerate() {
-        pickle.text(name);
+    for (i, tensor) in tensors.iter().enumerate() {
+        let shape = tensor.shape;
+        pickle.text(tensor.name);
         pickle.global("torch._utils", "_rebuild_tensor_v2");
         pickle.push(b"((");
         pickle.text("storage");
         pickle.global("torch", storage);
         pickle.text(&i.to_string());
         pickle.text("cpu");
-        pickle.number(data.len());
+        pickle.number(tensor.len());
         pickle.push(b"tQ");
         pickle.number(0);
         pickle.tuple(shape);
@@ -133,6 +133,7 @@ impl Pickle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensors::Values;
     use crate::{TensorFile, read};
 
     #[test]
@@ -140,12 +141,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("weights.pth");
         let values: Vec<f32> = (0..24).map(|i| i as f32 - 3.5).collect();
-        let view = |shape, n: usize| View { shape, data: &values[..n] };
+        let tensor =
+            |name, shape, n: usize| Writing { name, shape, values: Values::Here(&values[..n]) };
         let tensors = [
-            ("b", view(&[2, 3, 4], 24)),
-            ("a.ä", view(&[5], 5)),
-            ("s", view(&[], 1)),
-            ("none", view(&[0, 3], 0)),
+            tensor("b", &[2, 3, 4], 24),
+            tensor("a.ä", &[5], 5),
+            tensor("s", &[], 1),
+            tensor("none", &[0, 3], 0),
         ];
         let metadata = BTreeMap::from([(String::from("striate.model"), String::from("\"x\""))]);
         for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
@@ -156,10 +158,11 @@ mod tests {
             let file = read(&path).unwrap();
             assert_eq!(file.listing().metadata, metadata);
             assert_eq!(file.listing().tensors.len(), 4);
-            for (name, view) in &tensors {
+            for Writing { name, shape, .. } in &tensors {
                 let found = file.listing().tensors.iter().find(|t| t.name == *name).unwrap();
-                assert_eq!(found.shape, view.shape, "{name}");
-                assert_eq!(file.tensor(found).unwrap().data(), view.data, "{name} {dtype}");
+                assert_eq!(found.shape, *shape, "{name}");
+                let expected = &values[..shape.iter().product()];
+                assert_eq!(file.tensor(found).unwrap().data(), expected, "{name} {dtype}");
             }
             assert!(TensorFile::parse(bytes, "bytes").is_ok());
         }

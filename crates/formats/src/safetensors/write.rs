@@ -1,36 +1,34 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::TensorInfo;
-use striate_tensor::View;
-
 use super::{Header, LENGTH, MAX_HEADER, METADATA};
-use crate::tensors::{check, write_values};
+use crate::tensors::{Writing, check};
 use crate::{Dtype, FormatError, write_atomically};
+use safetensors::tensor::TensorInfo;
 
 /// Writes tensors in the order of their names, as the `safetensors` crate does, and metadata in
 /// the order of its keys: the same content gives the same bytes.
 pub(crate) fn write(
     path: &Path,
-    tensors: &[(&str, View<'_>)],
+    tensors: &[Writing<'_>],
     metadata: &BTreeMap<String, String>,
     dtype: Dtype,
 ) -> Result<(), FormatError> {
     let unwritable = |reason| FormatError::Unwritable { place: path.display().to_string(), reason };
     check(path, tensors, dtype)?;
     let mut sorted = tensors.to_vec();
-    sorted.sort_by_key(|(name, _)| *name);
+    sorted.sort_by_key(|tensor| tensor.name);
     let mut header = Header { metadata: metadata.clone(), tensors: BTreeMap::new() };
     let mut end = 0;
-    for (name, View { shape, data }) in &sorted {
-        if *name == METADATA {
+    for tensor in &sorted {
+        if tensor.name == METADATA {
             return Err(unwritable(format!("a tensor cannot be called `{METADATA}`")));
         }
         let start = end;
-        end += data.len() * dtype.size();
-        let info =
-            TensorInfo { dtype: foreign(dtype), shape: shape.to_vec(), data_offsets: (start, end) };
-        header.tensors.insert(String::from(*name), info);
+        end += tensor.len() * dtype.size();
+        let (shape, data_offsets) = (tensor.shape.to_vec(), (start, end));
+        let info = TensorInfo { dtype: foreign(dtype), shape, data_offsets };
+        header.tensors.insert(String::from(tensor.name), info);
     }
     let mut json = serde_json::to_vec(&header).map_err(|error| unwritable(error.to_string()))?;
     // So that the values are aligned.
@@ -41,7 +39,7 @@ pub(crate) fn write(
     write_atomically(path, |file| {
         file.write_all(&(json.len() as u64).to_le_bytes())?;
         file.write_all(&json)?;
-        sorted.iter().try_for_each(|(_, view)| write_values(file, view.data, dtype))
+        sorted.iter().try_for_each(|tensor| tensor.write(file, dtype))
     })
 }
 
@@ -58,11 +56,13 @@ fn foreign(dtype: Dtype) -> safetensors::Dtype {
 pub(super) mod tests {
     use super::*;
     use crate::TensorFile;
+    use striate_tensor::View;
 
     fn written(tensors: &[(&str, View<'_>)], metadata: &BTreeMap<String, String>) -> Vec<u8> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        write(&path, tensors, metadata, Dtype::F32).unwrap();
+        let tensors: Vec<_> = tensors.iter().map(Writing::of).collect();
+        write(&path, &tensors, metadata, Dtype::F32).unwrap();
         std::fs::read(path).unwrap()
     }
 
