@@ -18,6 +18,9 @@ impl Axis {
 /// How many values are gathered and kept at a time: 16 MiB.
 pub(crate) const PANEL: usize = 1 << 22;
 
+/// Of so many values that are read one is used, at worst: many small reads would take longer.
+const WASTE: usize = 8;
+
 /// An axis, and how far apart its values are in the result.
 #[derive(Clone, Copy)]
 struct Step {
@@ -73,7 +76,7 @@ pub(crate) fn gather<E>(
     // As the file has them, so that values that are together there are read together.
     steps.sort_by_key(|step| std::cmp::Reverse(step.from));
     let volume = |steps: &[Step]| steps.iter().map(|step| step.extent).product::<usize>();
-    let fits = |steps: &[Step]| span(steps) <= 2 * volume(steps) && span(steps) <= 2 * PANEL;
+    let fits = |steps: &[Step]| span(steps) <= WASTE * volume(steps) && span(steps) <= 2 * PANEL;
     let whole = (0..=steps.len()).find(|&at| fits(&steps[at..])).unwrap_or(steps.len());
     let (apart, together) = steps.split_at(whole);
     let mut block = vec![0.0; span(together)];
