@@ -174,8 +174,13 @@ fn write_values(
             for from in (0..len).step_by(step) {
                 let piece = &mut piece[..step.min(len - from)];
                 params.read(param, from, piece).map_err(io::Error::other)?;
-                let repeated = piece.iter().flat_map(|&value| iter::repeat_n(value, *times));
-                Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
+                match times {
+                    1 => Dtype::F32.encode(piece, &mut encoded),
+                    _ => {
+                        let repeated = piece.iter().flat_map(|&v| iter::repeat_n(v, *times));
+                        Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
+                    }
+                }
                 to.write_all(&encoded)?;
                 encoded.clear();
             }
