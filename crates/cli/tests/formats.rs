@@ -53,7 +53,9 @@ fn what_is_written_is_verified() {
 fn what_cannot_be_converted_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&[SQUEEZENET, &path("x.onnx"), "--verify"], 1, "cannot be verified"),
+        (&["README.md", &path("x.pth")], 1, "a file of no format that is known"),
         (&[SQUEEZENET, &path("x.bin")], 1, "found a name that tells no format, expected one that"),
         (&[SQUEEZENET, &path("x.keras")], 1, "written as .weights.h5 alone"),
         (&[SQUEEZENET, &path("x.onnx"), "--dtype", "f16"], 1, "F16 is for safetensors and .pth"),

@@ -84,6 +84,22 @@ fn header(source: &mut impl Read, len: u64, place: &str) -> Result<Vec<u8>, Form
                 expected: format!("a safetensors file: {advice}"),
             });
         }
+        let mut brace = Vec::new();
+        let read = source.take(1).read_to_end(&mut brace);
+        read.map_err(FormatError::io("read", place.as_ref()))?;
+        if !matches!(brace[..], [] | [b'{']) {
+            // A version, and what made it.
+            let onnx = matches!(first, [8, 1..=20, 0x12, ..]);
+            let (found, expected) = match onnx {
+                true => ("a network in ONNX", "weights alone: ONNX is written, not read"),
+                false => ("a file of no format that is known", KNOWN),
+            };
+            return Err(FormatError::Unsupported {
+                place: place.to_owned(),
+                found: String::from(found),
+                expected: String::from(expected),
+            });
+        }
         let found = format!("a header of {claimed} bytes in a file of {len}");
         let expected = "a whole safetensors file: if it is one, copy or download it again";
         return Err(malformed(0, found, expected));
@@ -114,6 +130,8 @@ const FOREIGN: [(&[u8], &str, &str); 4] = [
     (b"<!", "a web page", "download the file itself"),
     (b"<html", "a web page", "download the file itself"),
 ];
+
+const KNOWN: &str = "weights: safetensors, .pth, .weights.h5, .h5, .keras or .caffemodel";
 
 const RESAVE: &str = "load and save it again in PyTorch, or with safetensors.torch.save_file";
 

@@ -113,7 +113,7 @@ pub fn convert(
     opset: i64,
     verify: bool,
 ) -> Result<Conversion, ModelError> {
-    let target = target(to, dtype)?;
+    let target = target(to, dtype, verify)?;
     let listing = striate_formats::list(from)?;
     let mut warnings = Vec::new();
     let entry = match network.or(listing.metadata.get(MODEL).map(String::as_str)) {
@@ -171,7 +171,7 @@ fn input(model: &Model) -> Option<&InputSpec> {
 }
 
 /// What the new file is to be.
-fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
+fn target(to: &Path, dtype: Dtype, verify: bool) -> Result<Format, ModelError> {
     let wrong = |found: String| ModelError::Convert { place: to.display().to_string(), found };
     let format = Format::of(to).ok_or_else(|| {
         wrong(String::from(
@@ -182,6 +182,9 @@ fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
     let whole = format == Format::Keras && !to.to_string_lossy().ends_with(".weights.h5");
     if whole {
         return Err(wrong(String::from("Keras's weights are written as .weights.h5 alone")));
+    }
+    if verify && format == Format::Onnx {
+        return Err(wrong(String::from("ONNX is written but not read, so it cannot be verified")));
     }
     let halves = matches!(format, Format::Safetensors | Format::PyTorch);
     if dtype != Dtype::F32 && !halves {
