@@ -1,11 +1,12 @@
-//! Weight files: bytes ↔ [`Params`](striate_graph::Params).
+//! Files of weights and networks: bytes ↔ [`Params`](striate_graph::Params), and
+//! [`Graph`](striate_graph::Graph) → ONNX.
 //!
 //! A reader turns a file into a [`TensorFile`], named tensors and metadata, checked before anything
 //! is allocated for them; [`TensorFile::load`] puts the tensors in their places in a network, or
 //! says all that does not fit; [`TensorFile::weights`] leaves them in the file until they are read,
-//! piece by piece. The formats are safetensors, PyTorch's `.pth`, which is read by a machine of our own
-//! that executes nothing, Keras's `.weights.h5`, `.h5` and `.keras`, and Caffe's `.caffemodel`
-//! ([`caffe`]). Every file is written under
+//! piece by piece. The formats are safetensors; PyTorch's `.pth`, which is read by a machine of our
+//! own that executes nothing; Keras's `.weights.h5`, `.h5` and `.keras`; and Caffe's `.caffemodel`
+//! ([`caffe`]). A network with its weights is written as ONNX ([`onnx`]). Every file is written under
 //! another name first ([`write_atomically`]): what was there stays until the new one is whole.
 //!
 //! ```

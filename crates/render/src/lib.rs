@@ -1,4 +1,5 @@
-//! A network as text: tables of its layers, and what differs between two networks.
+//! A network as text: tables of its layers, what differs between two networks, and source code that
+//! builds it.
 //!
 //! Everything here is a function from a [`Graph`](striate_graph::Graph) to a string; nothing is
 //! read, written or printed. What a graph does not know about itself, its title and its paper, comes
