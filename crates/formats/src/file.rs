@@ -140,6 +140,10 @@ fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
         let listing = caffe::listing(&mut source.reader(), len, place)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
+    if first.starts_with(pytorch::legacy::MAGIC) {
+        let listing = pytorch::legacy::listing(source.reader(), len, &place)?;
+        return Ok(Contents { listing, start: 0, values: None });
+    }
     let listing = safetensors::listing(&mut source.reader(), len, place)?;
     // The values are the last.
     let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;

@@ -6,7 +6,7 @@ use std::path::Path;
 pub enum Format {
     /// A JSON header and the values behind it.
     Safetensors,
-    /// A `state_dict`, as `torch.save` writes it since PyTorch 1.6.
+    /// A `state_dict`, as `torch.save` writes it.
     PyTorch,
     /// Keras's `.weights.h5`, `.h5` and `.keras`.
     Keras,

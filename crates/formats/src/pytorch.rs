@@ -1,9 +1,10 @@
-//! PyTorch's format since 1.6: a zip archive, uncompressed, of a pickle that describes the tensors
+//! PyTorch's format: since 1.6 a zip archive, uncompressed, of a pickle that describes the tensors
 //! and of the storages they are views of.
 //!
 //! A file holds a `state_dict`, or a dictionary with one in it, as training scripts save. The pickle
 //! is read by [`pickle`], which executes nothing.
 
+pub(crate) mod legacy;
 mod pickle;
 mod write;
 
@@ -38,22 +39,38 @@ const STATES: [&str; 6] =
 /// What is in the file. The ranges of the tensors count from its first byte.
 pub(crate) fn listing(source: impl Read + Seek, place: String) -> Result<Listing, FormatError> {
     let archive = Archive::open(source, &place)?;
-    let (heap, root) = pickle::run(&archive.program).map_err(|refused| match refused {
+    let (heap, root, _) =
+        pickle::run(&archive.program).map_err(|refused| told(refused, &place, archive.start))?;
+    tensors(&heap, root, archive, place)
+}
+
+/// Why a pickle that begins at a byte of the file is refused.
+fn told(refused: Refused, place: &str, start: u64) -> FormatError {
+    match refused {
         Refused::Malformed(at, found, expected) => FormatError::Malformed {
-            place: place.clone(),
-            offset: archive.start + at as u64,
+            place: place.to_owned(),
+            offset: start + at as u64,
             found,
             expected: expected.to_owned(),
         },
         Refused::Foreign(found) => FormatError::Unsupported {
-            place: place.clone(),
+            place: place.to_owned(),
             found: format!("{found} in its pickle, which might execute anything"),
             expected: String::from(
                 "tensors and plain values alone: in PyTorch, torch.save(model.state_dict(), …)",
             ),
         },
-    })?;
-    let state = state(&heap, root).ok_or_else(|| FormatError::Unsupported {
+    }
+}
+
+/// The tensors of the state_dict, where they are in the file.
+fn tensors(
+    heap: &Heap,
+    root: Value,
+    archive: Archive,
+    place: String,
+) -> Result<Listing, FormatError> {
+    let state = state(heap, root).ok_or_else(|| FormatError::Unsupported {
         place: place.clone(),
         found: String::from("no dictionary of tensors by name"),
         expected: format!("a state_dict, itself or as one of {}", STATES.join(", ")),
@@ -286,6 +303,7 @@ mod tests {
     const STATE: &[u8] = include_bytes!("../tests/pytorch/state.pth");
     const CHECKPOINT: &[u8] = include_bytes!("../tests/pytorch/checkpoint.pth");
     const SAME: &[u8] = include_bytes!("../tests/pytorch/state.safetensors");
+    const LEGACY: &[u8] = include_bytes!("../tests/pytorch/legacy.pth");
     const MODULE: &[u8] = include_bytes!("../tests/pytorch/module.pth");
     const DEFLATED: &[u8] = include_bytes!("../tests/pytorch/deflated.pth");
 
@@ -360,6 +378,20 @@ mod tests {
         let strided = parse(STATE).unwrap();
         let strided = strided.listing().tensors.iter().filter(|tensor| tensor.strides.is_some());
         assert_eq!(strided.count(), 2);
+    }
+
+    #[test]
+    fn what_was_saved_before_archives_is_the_same() {
+        let (legacy, expected) = (parse(LEGACY).unwrap(), parse(SAME).unwrap());
+        assert_eq!(legacy.listing().format, Format::PyTorch);
+        assert_eq!(legacy.listing().tensors.len(), expected.listing().tensors.len());
+        for stored in &expected.listing().tensors {
+            let found = legacy.listing().tensors.iter().find(|t| t.name == stored.name).unwrap();
+            assert_eq!((&found.shape, &found.element), (&stored.shape, &stored.element));
+            if matches!(stored.element, Element::Float(_)) {
+                assert_eq!(legacy.tensor(found).unwrap(), expected.tensor(stored).unwrap());
+            }
+        }
     }
 
     #[test]

@@ -124,8 +124,10 @@ fn header(source: &mut impl Read, len: u64, place: &str) -> Result<Vec<u8>, Form
 }
 
 /// How files begin that are often taken for safetensors, what they are, and what to do.
-const FOREIGN: [(&[u8], &str, &str); 4] = [
-    (b"\x80\x02\x8a\x0al\xfc\x9cF", "a Python pickle, as torch.save made before 1.6", RESAVE),
+const FOREIGN: [(&[u8], &str, &str); 6] = [
+    (b"\x80\x02", "a Python pickle", RESAVE),
+    (b"\x80\x03", "a Python pickle", RESAVE),
+    (b"\x80\x04", "a Python pickle", RESAVE),
     (b"version ", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!", "a web page", "download the file itself"),
     (b"<html", "a web page", "download the file itself"),

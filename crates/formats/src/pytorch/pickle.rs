@@ -71,8 +71,8 @@ pub(super) enum Refused {
     Foreign(String),
 }
 
-/// Runs a program to its end.
-pub(super) fn run(program: &[u8]) -> Result<(Heap, Value), Refused> {
+/// Runs a program to its end, and says where that is.
+pub(super) fn run(program: &[u8]) -> Result<(Heap, Value, usize), Refused> {
     let mut machine = Machine {
         program,
         at: 0,
@@ -84,7 +84,7 @@ pub(super) fn run(program: &[u8]) -> Result<(Heap, Value), Refused> {
     };
     loop {
         if let Some(result) = machine.step()? {
-            return Ok((machine.heap, result));
+            return Ok((machine.heap, result, machine.at));
         }
     }
 }
@@ -341,12 +341,17 @@ impl Machine<'_> {
         Ok(Value::Int(i64::from_le_bytes(number)))
     }
 
-    /// `("storage", type, key, device, length)`.
+    /// `("storage", type, key, device, length)`; before PyTorch 1.6 with what a view is of behind it,
+    /// which was nothing.
     fn storage(&mut self, id: Value) -> Result<Value, Refused> {
         let Value::List(id) = id else {
             return self.malformed("an id that is no tuple", WHOLE);
         };
-        match self.heap.lists[id][..] {
+        let id = match &self.heap.lists[id][..] {
+            [id @ .., Value::None] if id.len() == 5 => id,
+            id => id,
+        };
+        match *id {
             [Value::Text(kind), Value::Type(element), Value::Text(key), _, Value::Int(len)]
                 if self.heap.texts[kind] == "storage" && self.heap.texts[key].len() <= MOST[1] =>
             {

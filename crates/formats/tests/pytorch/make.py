@@ -32,6 +32,7 @@ contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in sta
 safetensors.torch.save_file(contiguous, here / "state.safetensors")
 wrapped = {"module." + name: tensor for name, tensor in state.items()}
 torch.save({"epoch": 3, "best": 0.5, "args": ["a", None, True], "state_dict": wrapped}, here / "checkpoint.pth")
+torch.save(state, here / "legacy.pth", _use_new_zipfile_serialization=False)
 torch.save(torch.nn.Linear(2, 2), here / "module.pth")
 with zipfile.ZipFile(here / "state.pth") as stored:
     with zipfile.ZipFile(here / "deflated.pth", "w", zipfile.ZIP_DEFLATED) as deflated:
