@@ -380,15 +380,8 @@ impl<'a> Writer<'a> {
             },
             Op::Lrn(lrn) => with("lrn", &lrn_options(lrn)),
             Op::Relu => layer("layers.ReLU()", first),
-            &Op::Tanh(Tanh { a, s }) => {
-                let inner = match s == 1.0 {
-                    true => Py::call("ops.tanh", vec![first]),
-                    false => {
-                        Py::call("ops.tanh", vec![Py::after(format!("{} * ", real(s)), first)])
-                    }
-                };
-                if a == 1.0 { inner } else { Py::after(format!("{} * ", real(a)), inner) }
-            }
+            Op::Tanh(Tanh { a: 1.0, s: 1.0 }) => with("ops.tanh", &[]),
+            &Op::Tanh(Tanh { a, s }) => with("scaled_tanh", &[real(a), real(s)]),
             Op::Sigmoid => with("ops.sigmoid", &[]),
             Op::Softmax => layer("layers.Softmax()", first),
             Op::Dropout(dropout) => layer(&format!("layers.Dropout({})", real(dropout.p)), first),
@@ -509,7 +502,7 @@ fn lrn_options(lrn: &Lrn) -> Vec<String> {
 }
 
 /// Functions that the code needs if it calls them.
-const HELPERS: [(&str, &str); 9] = [
+const HELPERS: [(&str, &str); 10] = [
     ("conv", CONV),
     ("batch_norm", BATCH_NORM),
     ("max_pool", MAX_POOL),
@@ -517,6 +510,7 @@ const HELPERS: [(&str, &str); 9] = [
     ("adaptive_avg_pool", ADAPTIVE_AVG_POOL),
     ("lrn", LRN),
     ("shrink", SHRINK),
+    ("scaled_tanh", SCALED_TANH),
     ("Subsample", SUBSAMPLE),
     ("Rbf", RBF),
 ];
@@ -634,6 +628,13 @@ def shrink(x, stride, outputs):
     """Every `stride`-th pixel, and zero maps behind the others."""
     x = x[:, ::stride, ::stride, :]
     return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, outputs - x.shape[-1])])
+"#;
+
+const SCALED_TANH: &str = r#"
+
+def scaled_tanh(x, a, s):
+    """a · tanh(s · x)."""
+    return layers.Rescaling(a)(ops.tanh(layers.Rescaling(s)(x)))
 "#;
 
 const SUBSAMPLE: &str = r#"
