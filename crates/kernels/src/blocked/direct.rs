@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Sink, Start, even, tile};
+use super::tile::{Ahead, Product, Sink, Start, even, tile};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -278,7 +278,7 @@ impl Kernel for Part<'_> {
                 let end = out.blocks.end.min((group + 1) * direct.groups.outputs);
                 let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
                 let at = group * direct.groups.inputs * map + start;
-                let pair = Pair { block, j, at, row_len, full, few };
+                let pair = Pair { block, j, at, row_len, full, few, far: direct.is_deep() };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
@@ -296,6 +296,8 @@ struct Pair {
     /// Taps whose sixteen inputs are all channels, and the channels of the others.
     full: usize,
     few: usize,
+    /// Whether the weights are beyond the second cache.
+    far: bool,
 }
 
 impl Pair {
@@ -310,7 +312,7 @@ impl Pair {
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len, full, few } = self;
+        let &Pair { block, j, at, row_len, full, few, far } = self;
         let (rows, columns) = (out.rows.clone(), out.columns.clone());
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
@@ -321,6 +323,19 @@ impl Pair {
         for first in (0..taps.len()).step_by(run) {
             let range: Range<usize> = first..(first + run).min(taps.len());
             let last = range.end == taps.len();
+            // The next run of these blocks, or the first of the next ones.
+            let next = if last { [block + j, 0] } else { [block, range.end] };
+            let mut ahead = far.then(|| {
+                let calls = rows.len() * columns.len().div_ceil(pixels);
+                let lines = [0, 1].map(|i| {
+                    let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
+                    match block < out.blocks.end {
+                        true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
+                        false => &[],
+                    }
+                });
+                Ahead::new(lines, calls)
+            });
             let start = match first {
                 0 => Start::Bias(&work.tail.bias[block..]),
                 _ => Start::Resume,
@@ -332,6 +347,7 @@ impl Pair {
                 taps: &taps[range],
                 weights: &weights[first * LANES..],
                 stride,
+                ahead: None,
                 start,
                 finish: None,
             };
@@ -345,9 +361,10 @@ impl Pair {
                     };
                     let finish =
                         last.then(|| finish.at(block, work.tail.residual_pixel(row, column)));
-                    let product = Product { finish, ..product };
+                    let ahead = ahead.as_mut().map(Ahead::next);
+                    let product = Product { finish, ahead, ..product };
                     let at = at + (row - rows.start) * row_len + column - columns.start;
-                    tile::<S>(len, j)(s, &product, at, &mut sink);
+                    tile::<S>(len, j, ahead.is_some())(s, &product, at, &mut sink);
                 }
             }
         }

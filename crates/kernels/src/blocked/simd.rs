@@ -137,6 +137,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn prefetch(self, _line: &Lanes) {}
 
+    /// Asks for a line that will be read after many others: into the second cache.
+    #[inline(always)]
+    fn prefetch_far(self, _line: &Lanes) {}
+
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)
@@ -255,6 +259,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch_far(self, line: &Lanes) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
             // SAFETY: as above.
             unsafe { _mm512_set1_ps(x) }
@@ -345,6 +355,12 @@ mod x86 {
         fn prefetch(self, line: &Lanes) {
             // SAFETY: any address may be asked for.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn prefetch_far(self, line: &Lanes) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) }
         }
 
         #[inline(always)]

@@ -5,6 +5,8 @@
 //! is which pixels a tap reads. Every sum is one chain of multiply-adds in the order of its taps,
 //! whatever the tile, so that its bits do not depend on how the work is cut.
 
+use std::slice::Chunks;
+
 use super::layout::Pixel;
 use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::threads::Runs;
@@ -25,6 +27,8 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
     pub(crate) stride: usize,
+    /// Weights that will be read after these, of both blocks: they are asked for between the taps.
+    pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
 }
@@ -179,8 +183,8 @@ pub(crate) type Tile<S> = fn(S, &Product<'_>, at: usize, &mut Sink<'_>);
 
 /// The instance of a tile for so many pixels and blocks.
 macro_rules! instance {
-    ($compute:ident::<$s:ident>, $pixels:expr, $blocks:expr) => {
-        instance!($compute::<$s>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    ($compute:ident::<$s:ident $(, $more:literal)?>, $pixels:expr, $blocks:expr) => {
+        instance!($compute::<$s $(, $more)?>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
     };
     ($compute:ident::<$s:ident>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
         match ($pixels, $blocks) {
@@ -189,12 +193,23 @@ macro_rules! instance {
             (pixels, blocks) => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
         }
     };
+    ($compute:ident::<$s:ident, $more:literal>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
+        match ($pixels, $blocks) {
+            $(($p, 1) => $compute::<$s, $p, 1, $more>,
+              ($p, 2) => $compute::<$s, $p, 2, $more>,)*
+            (pixels, blocks) => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
+        }
+    };
 }
 pub(crate) use instance;
 
-/// The tile for 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2.
-pub(crate) fn tile<S: Simd>(pixels: usize, blocks: usize) -> Tile<S> {
-    instance!(compute::<S>, pixels, blocks)
+/// The tile for 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2, which perhaps asks `ahead`: one that
+/// does not has registers to spare.
+pub(crate) fn tile<S: Simd>(pixels: usize, blocks: usize, ahead: bool) -> Tile<S> {
+    match ahead {
+        true => instance!(compute::<S, true>, pixels, blocks),
+        false => instance!(compute::<S, false>, pixels, blocks),
+    }
 }
 
 /// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
@@ -223,28 +238,47 @@ impl Kernel for Largest {
     }
 }
 
-fn compute<S: Simd, const P: usize, const J: usize>(
+/// What is asked for during some tiles, an equal part during each.
+pub(crate) struct Ahead<'a>([Chunks<'a, Pixel>; 2]);
+
+impl<'a> Ahead<'a> {
+    /// During so many tiles.
+    #[inline(always)]
+    pub(crate) fn new(lines: [&'a [Pixel]; 2], tiles: usize) -> Ahead<'a> {
+        Ahead(lines.map(|lines| lines.chunks(lines.len().div_ceil(tiles.max(1)).max(1))))
+    }
+
+    /// For the next tile.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> [&'a [Pixel]; 2] {
+        self.0.each_mut().map(|lines| lines.next().unwrap_or_default())
+    }
+}
+
+fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
     s: S,
     product: &Product<'_>,
     at: usize,
     sink: &mut Sink<'_>,
 ) {
-    s.vectorize(Compute::<P, J> { product, at, sink });
+    s.vectorize(Compute::<P, J, AHEAD> { product, at, sink });
 }
 
-struct Compute<'a, 'b, 'c, const P: usize, const J: usize> {
+struct Compute<'a, 'b, 'c, const P: usize, const J: usize, const AHEAD: bool> {
     product: &'a Product<'b>,
     at: usize,
     sink: &'a mut Sink<'c>,
 }
 
-impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
+impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
+    for Compute<'_, '_, '_, P, J, AHEAD>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Compute { product, at, sink } = self;
-        let Product { input, taps, full, few, weights, stride, start, finish } = *product;
+        let Product { input, taps, full, few, weights, stride, ahead, start, finish } = *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
         let mut sums = [[s.zero(); J]; P];
@@ -280,7 +314,16 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
                 }
             }
         }
+        let ahead = if AHEAD { ahead } else { None };
+        let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(taps.len().max(1)));
         for (t, tap) in taps.iter().enumerate() {
+            if let Some(ahead) = ahead {
+                for lines in ahead {
+                    for line in lines.iter().skip(t * asked).take(asked) {
+                        s.prefetch_far(&line.0);
+                    }
+                }
+            }
             let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
                 unreachable!("a tap reads within the input")
             };

@@ -22,7 +22,7 @@ use super::layout::Pixel;
 use super::points::{self, filter_matrix};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::share;
-use super::tile::{Product, Sink, Start, even, tile};
+use super::tile::{Ahead, Product, Sink, Start, even, tile};
 use crate::conv::Conv;
 use crate::threads::{Runs, Threads, TileCut, Tiled};
 
@@ -31,6 +31,9 @@ const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
 
 /// Tiles of a chunk, at least: fewer would not fill the register tile.
 const FEWEST: usize = 14;
+
+/// Pixels of weights, of which most are beyond the second cache.
+const FAR: usize = (1 << 20) / size_of::<Pixel>();
 
 /// Output blocks whose products are in the cache at a time.
 const PAIR: usize = 2;
@@ -503,16 +506,25 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let pixels = even(count, S::TILE[j - 1]);
+        let far = winograd.packed_len() > FAR;
         for point in 0..A * B {
-            let weights = &weights[point * taps.len() * LANES..];
+            let len = taps.len() * LANES;
+            let next = &weights[(point + 1) * len..];
+            let mut ahead = (far && point + 1 < A * B).then(|| {
+                let second = if j == 2 { &next[stride..][..len] } else { &[] };
+                Ahead::new([&next[..len], second], count.div_ceil(pixels))
+            });
+            let weights = &weights[point * len..];
             let start = Start::Zero;
             let (input, full, few, finish) = (self.v, taps.len(), 0, None);
-            let product = Product { input, taps, full, few, weights, stride, start, finish };
             for at in (0..count).step_by(pixels) {
                 let len = pixels.min(count - at);
                 let at = point * odd(count) + at;
                 let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, len), sum: None };
-                tile::<S>(len, j)(s, &product, at, &mut sink);
+                let ahead = ahead.as_mut().map(Ahead::next);
+                let product =
+                    Product { input, taps, full, few, weights, stride, ahead, start, finish };
+                tile::<S>(len, j, ahead.is_some())(s, &product, at, &mut sink);
             }
         }
     }
