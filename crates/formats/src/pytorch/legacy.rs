@@ -60,10 +60,10 @@ pub(crate) fn listing(
         .collect();
     let (mut storages, mut offset) = (BTreeMap::new(), start);
     for key in &names.lists[keys] {
-        let key = match *key {
-            Value::Text(key) => names.texts[key].as_str(),
-            _ => return Err(malformed(start, String::from("a storage without a name"))),
+        let Value::Text(key) = *key else {
+            return Err(malformed(start, String::from("a storage without a name")));
         };
+        let key = names.texts[key].as_str();
         let Some(&(kind, expected)) = known.get(key) else {
             let found = format!("storage `{}`, which nothing is a view of", key.escape_debug());
             return Err(malformed(offset, found));
