@@ -21,7 +21,7 @@ use hdf5::{Dataset, Hdf5};
 use layers::{Class, Layer};
 
 pub(crate) use archive::{Config, contents as archive};
-pub(crate) use order::{flattened, ordinals};
+pub(crate) use order::ordinals;
 pub use write::save_keras;
 
 /// How HDF5 begins.
@@ -186,7 +186,8 @@ mod tests {
     use std::io::{Cursor, Write};
 
     use striate_graph::op::Conv2d;
-    use striate_graph::{Graph, InputSpec, Naming, Params, Shape};
+    use striate_graph::{Graph, Init, InputSpec, Naming, Params, Shape};
+    use striate_tensor::Rng;
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, ZipWriter};
 
@@ -260,13 +261,25 @@ mod tests {
             assert_eq!(ours.tensor(same.unwrap()).unwrap(), theirs.tensor(tensor).unwrap());
         }
 
-        let rbf = Graph::build(Shape::Flat(1), |x| x.at("rbf").rbf(vec![vec![true]])).unwrap();
-        let codes = Params::zeros(&rbf);
+        let other = Graph::build(Shape::Flat(1), |x| x.at("rbf").rbf(vec![vec![true]])).unwrap();
+        let codes = Params::zeros(&other);
         let none = BTreeMap::new();
-        let error = save_keras(&path, &rbf, &codes, &NAMES, None, &none).unwrap_err().to_string();
-        assert!(error.ends_with("`rbf.weight`: Keras has no such layer"), "{error}");
         let error = save_keras(&path, &graph, &codes, &NAMES, None, &none).unwrap_err();
         assert!(matches!(error, FormatError::Unwritable { .. }), "{error}");
+    }
+
+    #[test]
+    fn layers_that_keras_is_taught_are_written_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.weights.h5");
+        let graph = Graph::build(Shape::map(1, 4, 4), |x| {
+            let x = x.at("s2").subsample(2, 2).at("s4").subsample(2, 2).flatten();
+            x.at("rbf").rbf(vec![vec![true], vec![false]])
+        })
+        .unwrap();
+        let params = Params::init(&graph, &Init::LeCun, &Rng::new(1));
+        save_keras(&path, &graph, &params, &Naming::NODES, None, &BTreeMap::new()).unwrap();
+        assert_eq!(crate::load(&path, &graph, &Naming::NODES).unwrap().params, params);
     }
 
     #[test]

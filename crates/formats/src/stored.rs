@@ -6,7 +6,7 @@ use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamLayout, ParamSourc
 
 use crate::matching::Matching;
 use crate::strided::Axis;
-use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, caffe, keras};
+use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, caffe};
 
 /// The weights of a network where they are stored: all but their values is read and checked, the
 /// values are read when they are asked for, by as many threads as like.
@@ -143,7 +143,7 @@ fn channels_first(graph: &Graph, param: &Param, stored: &StoredTensor) -> Stored
     if !of_inputs || stored.ordinal.is_none() {
         return tensor;
     }
-    let Some([c, h, w]) = keras::flattened(graph, node) else { return tensor };
+    let Some([c, h, w]) = graph.flattened(node) else { return tensor };
     let dense = || vec![Axis::new(c * h * w, 1)];
     let mut axes = tensor.strides.unwrap_or_else(dense);
     if let Some(Axis { stride, .. }) = axes.pop() {

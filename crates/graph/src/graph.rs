@@ -196,6 +196,31 @@ impl Graph {
         uses
     }
 
+    /// Channels, height and width of the map that was flattened into the row a node reads. Where maps
+    /// have their channels last the row has another order, and so have its weights.
+    ///
+    /// None if there is no such map, it has one pixel, or the row is read by anything but what has a
+    /// weight for each of its values: its order then is that of [`Op::Flatten`] everywhere.
+    pub fn flattened(&self, node: &Node) -> Option<[usize; 3]> {
+        let mut row = *node.inputs.first()?;
+        while keeps_order(&self.node(row).op) {
+            row = *self.node(row).inputs.first()?;
+        }
+        let Op::Flatten = self.node(row).op else { return None };
+        let [c, h, w] = self.input_shapes(self.node(row))[0].chw();
+        (h * w > 1 && self.is_weighed(row)).then_some([c, h, w])
+    }
+
+    /// Whether a row is no output, and all that reads it has a weight for each of its values.
+    pub fn is_weighed(&self, row: NodeId) -> bool {
+        let mut readers = self.iter().filter(|(_, node)| node.inputs.contains(&row));
+        self.outputs.iter().all(|output| output.node != row)
+            && readers.all(|(id, node)| match keeps_order(&node.op) {
+                true => self.is_weighed(id),
+                false => matches!(node.op, Op::Linear(_)),
+            })
+    }
+
     /// A new graph of the kept nodes and all that they need. Outputs that are not kept go; a kept
     /// node that was no output becomes one of its own name. The input always stays.
     pub fn prune(&self, keep: &[NodeId]) -> Graph {
@@ -253,6 +278,11 @@ impl Graph {
     }
 }
 
+/// Whether an operation leaves the values of a row in their places.
+fn keeps_order(op: &Op) -> bool {
+    matches!(op, Op::Relu | Op::Sigmoid | Op::Tanh(_) | Op::Dropout(_) | Op::BatchNorm(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +303,29 @@ mod tests {
         ];
         let logits = [(String::from("logits"), 2)];
         assert_eq!(Graph::assemble(parts, &logits), built);
+    }
+
+    #[test]
+    fn a_row_is_a_map_where_each_of_its_values_is_weighed() {
+        let flattened =
+            |graph: &Graph, name| graph.flattened(graph.node(graph.find(name).unwrap()));
+        let graph = Graph::build(Shape::map(2, 3, 4), |x| {
+            let x = x.flatten().at("bn").batch_norm().relu().dropout(0.5).at("fc1").linear(4);
+            x.relu().at("fc2").linear(4)
+        })
+        .unwrap();
+        assert_eq!(flattened(&graph, "fc1"), Some([2, 3, 4]));
+        assert_eq!(flattened(&graph, "bn"), Some([2, 3, 4]));
+        assert_eq!(flattened(&graph, "fc2"), None);
+        let graph = Graph::build(Shape::map(2, 3, 4), |x| {
+            let row = x.flatten().relu();
+            row.output("row");
+            row.at("fc").linear(4)
+        });
+        assert_eq!(flattened(&graph.unwrap(), "fc"), None);
+        let graph =
+            Graph::build(Shape::map(2, 3, 4), |x| x.global_avg_pool().flatten().at("fc").linear(4));
+        assert_eq!(flattened(&graph.unwrap(), "fc"), None);
     }
 
     #[test]

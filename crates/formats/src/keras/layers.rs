@@ -6,21 +6,26 @@ use super::hdf5::Dataset;
 use crate::StoredTensor;
 use crate::strided::Axis;
 
-/// The classes of layers whose tensors this project knows.
+/// The classes of layers whose tensors this project knows: Keras's own, and two of LeNet's that the
+/// source we write for Keras defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Class {
     Conv2d,
     DepthwiseConv2d,
     Dense,
     BatchNormalization,
+    Subsample,
+    Rbf,
 }
 
 /// Of each class the word by which Keras counts its layers, and its name.
-const CLASSES: [(Class, &str, &str); 4] = [
+const CLASSES: [(Class, &str, &str); 6] = [
     (Class::Conv2d, "conv2d", "Conv2D"),
     (Class::DepthwiseConv2d, "depthwise_conv2d", "DepthwiseConv2D"),
     (Class::Dense, "dense", "Dense"),
     (Class::BatchNormalization, "batch_normalization", "BatchNormalization"),
+    (Class::Subsample, "subsample", "Subsample"),
+    (Class::Rbf, "rbf", "Rbf"),
 ];
 
 /// A layer of a file.
@@ -50,7 +55,8 @@ impl Class {
             (Class::BatchNormalization, 3) => &["bias", "running_mean", "running_var"],
             (Class::BatchNormalization, 2) => &["running_mean", "running_var"],
             (Class::BatchNormalization, _) => &["weight", "bias", "running_mean", "running_var"],
-            (Class::Conv2d | Class::DepthwiseConv2d | Class::Dense, _) => &["weight", "bias"],
+            (Class::Rbf, _) => &["weight"],
+            (_, _) => &["weight", "bias"],
         };
         let known = all.iter().map(|leaf| (*leaf).to_owned());
         known.chain((all.len()..).map(|i| i.to_string())).take(count).collect()

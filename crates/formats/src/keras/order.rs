@@ -50,32 +50,17 @@ pub(crate) fn ordinals(graph: &Graph, layout: &ParamLayout) -> Vec<String> {
 }
 
 fn class(graph: &Graph, node: &Node) -> Option<Class> {
-    if let Op::Conv2d(conv) = &node.op {
-        let channels = graph.input_shapes(node)[0].channels();
-        let depthwise = conv.groups > 1 && conv.groups == channels;
-        return Some(if depthwise { Class::DepthwiseConv2d } else { Class::Conv2d });
-    }
-    if let Op::Linear(_) = node.op {
-        return Some(Class::Dense);
-    }
-    matches!(node.op, Op::BatchNorm(_)).then_some(Class::BatchNormalization)
-}
-
-/// The extents, channels first, of the map that was flattened into what a node reads: Keras has such
-/// a row channels last.
-pub(crate) fn flattened(graph: &Graph, node: &Node) -> Option<[usize; 3]> {
-    let mut node = node;
-    loop {
-        let before = graph.node(*node.inputs.first()?);
-        if let Op::Flatten = before.op {
-            let [c, h, w] = graph.input_shapes(before)[0].chw();
-            return (h * w > 1).then_some([c, h, w]);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no parameters")]
+    match &node.op {
+        Op::Conv2d(conv) => {
+            let channels = graph.input_shapes(node)[0].channels();
+            let depthwise = conv.groups > 1 && conv.groups == channels;
+            Some(if depthwise { Class::DepthwiseConv2d } else { Class::Conv2d })
         }
-        // These leave a row in its order.
-        let keeps = Op::Relu == before.op || Op::Sigmoid == before.op;
-        if !keeps && !matches!(before.op, Op::Dropout(_) | Op::Tanh(_) | Op::BatchNorm(_)) {
-            return None;
-        }
-        node = before;
+        Op::Linear(_) => Some(Class::Dense),
+        Op::BatchNorm(_) => Some(Class::BatchNormalization),
+        Op::Subsample(_) => Some(Class::Subsample),
+        Op::Rbf(_) => Some(Class::Rbf),
+        _ => None,
     }
 }

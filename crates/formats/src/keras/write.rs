@@ -30,9 +30,8 @@ const MAX_ATTRIBUTE: usize = 60_000;
 /// `metadata` and `input` say is kept for this project; Keras does not look at it.
 ///
 /// # Errors
-/// [`FormatError::Unwritable`] if the network has weights in layers that Keras does not have, or
-/// `input` makes no sense; [`FormatError::Io`] if the file cannot be written or the weights cannot be
-/// read.
+/// [`FormatError::Unwritable`] if `input` makes no sense; [`FormatError::Io`] if the file cannot be
+/// written or the weights cannot be read.
 pub fn save_keras(
     path: &Path,
     graph: &Graph,
@@ -62,10 +61,6 @@ pub fn save_keras(
     for (param, ordinal) in layout.params().iter().zip(&ordinals) {
         let key = keys[param.node.index()].as_str();
         let group = ordinal.split_once('.').map_or("", |(group, _)| group);
-        if group.is_empty() {
-            let reason = format!("`{}`: Keras has no such layer", param.name);
-            return Err(unwritable(reason));
-        }
         layers.entry(group).or_insert((key, Vec::new())).1.push(param);
     }
     let tree = Tree::of(graph, &layers, &attributes);
@@ -106,7 +101,7 @@ fn write_values(
 fn turned(graph: &Graph, param: &Param) -> (Vec<usize>, Vec<Axis>) {
     let node = graph.node(param.node);
     // The axis along which a node reads a map that was flattened.
-    let inputs = |extent: usize| match order::flattened(graph, node) {
+    let inputs = |extent: usize| match graph.flattened(node) {
         Some([c, h, w]) => vec![Axis::new(h, w), Axis::new(w, 1), Axis::new(c, h * w)],
         None => vec![Axis::new(extent, 1)],
     };

@@ -1,7 +1,7 @@
 //! Keras models, in the functional style: a function for each form of part.
 
 use striate_graph::op::{Lrn, Pool, PoolKind, Tanh};
-use striate_graph::{Node, Op, Shape};
+use striate_graph::{Node, NodeId, Op, Shape};
 
 use super::class::{Class, Expr, Role};
 use super::flow::{Statement, flow};
@@ -53,6 +53,12 @@ pub(crate) fn program(source: &Source<'_>) -> String {
         python.line("# What weight files call the layers, and what they are called here.");
         python.put("NAMES = ", names, "");
     }
+    let flattened = writer.flattened();
+    if let Some(maps) = &flattened {
+        python.line("");
+        python.line("# The maps that are flattened before these layers, their channels first.");
+        python.put("FLATTENED = ", maps, "");
+    }
     if let Some(codes) = source.graph.nodes().iter().find_map(codes) {
         python.line("");
         python.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
@@ -66,6 +72,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     text.push_str(if names.is_some() { super::RENAMED } else { "" });
     text.push_str(LOAD);
     text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
+        .replace("@TURN@", if flattened.is_some() { TURN } else { "" })
 }
 
 /// More layers than this may be too many for Python's usual limit.
@@ -114,6 +121,18 @@ impl<'a> Writer<'a> {
             python.line(format!("x = inputs = Input({shape})"));
             self.body(python, &self.outline.body, None);
         });
+    }
+
+    /// Channels, height and width of the map that each layer reads as a row.
+    fn flattened(&self) -> Option<Py> {
+        let graph = self.source.graph;
+        let map = |(id, key): (&NodeId, &String)| {
+            let node = graph.node(*id);
+            let [c, h, w] = graph.flattened(node).filter(|_| node.op.has_parameters())?;
+            Some(Py::text(format!("{}: ({c}, {h}, {w})", quoted(&plain(key)))))
+        };
+        let maps: Vec<Py> = self.outline.keys.iter().filter_map(map).collect();
+        (!maps.is_empty()).then_some(Py::Row("{", maps, "}"))
     }
 
     fn exprs(&self, body: &Body<'a>, place: Place<'_, 'a>, at: usize) -> Vec<Expr> {
@@ -391,10 +410,14 @@ impl<'a> Writer<'a> {
             }
             Op::Concat => layer("layers.Concatenate()", Py::Row("[", x.to_vec(), "]")),
             Op::Flatten => {
-                let from = self.source.graph.node(node.inputs[0]).shape;
-                let [_, h, w] = from.chw();
-                // Weights read the channels first.
-                let x = if h * w > 1 { layer("layers.Permute((3, 1, 2))", first) } else { first };
+                let graph = self.source.graph;
+                let [_, h, w] = graph.node(node.inputs[0]).shape.chw();
+                // Weights are turned with the row they weigh; who else reads it wants the channels first.
+                let weighed = graph.find(&node.name).is_some_and(|row| graph.is_weighed(row));
+                let x = match h * w > 1 && !weighed {
+                    true => layer("layers.Permute((3, 1, 2))", first),
+                    false => first,
+                };
                 layer("layers.Flatten()", x)
             }
             Op::Shortcut(_) => with("shrink", &[say(Role::Stride), say(Role::Outputs)]),
@@ -412,11 +435,15 @@ impl<'a> Writer<'a> {
 
 /// What a layer is called: in the function of a class behind the part's own name.
 fn name(inside: bool, local: &str) -> Py {
-    let plain = local.replace(['{', '}'], "_");
     match inside {
-        true => Py::Text(format!("f\"{{name}}.{}", &quoted(&plain)[1..])),
+        true => Py::Text(format!("f\"{{name}}.{}", &quoted(&plain(local))[1..])),
         false => Py::text(quoted(local)),
     }
+}
+
+/// Without what an f-string would take for an expression.
+fn plain(name: &str) -> String {
+    name.replace(['{', '}'], "_")
 }
 
 /// `value`, its operand replaced by the expression that makes it.
@@ -680,6 +707,12 @@ class Rbf(layers.Layer):
         return ops.sum(ops.square(x[:, None] - self.weight), axis=2)
 "##;
 
+/// The weights of rows, which have the channels last here.
+const TURN: &str = r#"        if layer.name in FLATTENED and (kind, leaf) != ("Dense", "bias"):
+            maps = value.reshape(-1, *FLATTENED[layer.name])
+            value = np.moveaxis(maps, 1, -1).reshape(value.shape)
+"#;
+
 const LOAD: &str = r#"
 
 # What Keras calls the weights of its layers.
@@ -716,7 +749,7 @@ def load_weights(model, path):
         layer, leaf = @KEY@.rsplit(".", 1)
         layer = model.get_layer(layer)
         kind = type(layer).__name__
-        if kind == "Conv2D" and leaf == "weight":
+@TURN@        if kind == "Conv2D" and leaf == "weight":
             value = value.transpose(2, 3, 1, 0)
         if kind == "Dense" and leaf == "weight":
             value = value.transpose()
