@@ -146,6 +146,12 @@ impl Archive {
             let entry = zip.by_index_raw(index).map_err(broken)?;
             let name = entry.name().map_err(broken)?.into_owned();
             let (start, len) = (entry.data_start().unwrap_or(0), entry.compressed_size());
+            if name.split('/').nth(1) == Some("code") {
+                return Err(unsupported(
+                    String::from("a program of TorchScript"),
+                    "tensors alone: in PyTorch, torch.save(torch.jit.load(…).state_dict(), …)",
+                ));
+            }
             if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
                 let found = format!("`{}`, compressed or encrypted", name.escape_debug());
                 return Err(unsupported(found, "an archive as torch.save makes, uncompressed"));
@@ -213,11 +219,11 @@ impl Archive {
     /// A tensor of a storage; else what is wrong with it.
     fn tensor(&self, name: &str, view: &View, storage: &Storage) -> Result<StoredTensor, String> {
         let all = self.storages.get(&storage.key).ok_or("whose storage is not in the file")?;
-        let (element, size) = element(storage.element);
-        let len = usize::try_from(storage.len).ok();
-        let room = (all.end - all.start) / size;
-        let fits = |len: &usize| *len as u64 <= room;
-        let len = len.filter(fits).ok_or("whose storage is cut off")?;
+        let len = u64::try_from(storage.len).ok();
+        let bytes = len.and_then(|len| len.checked_mul(element(storage.element).1));
+        let bytes = bytes.filter(|bytes| *bytes <= all.end - all.start);
+        let (element, size) = element(view.element);
+        let len = (bytes.ok_or("whose storage is cut off")? / size) as usize;
         let numbers = |numbers: &[i64]| -> Option<Vec<usize>> {
             numbers.iter().map(|&number| usize::try_from(number).ok()).collect()
         };
@@ -282,9 +288,10 @@ fn element(name: &str) -> (Element, u64) {
         "F32" => (Element::Float(Dtype::F32), 4),
         "F16" => (Element::Float(Dtype::F16), 2),
         "BF16" => (Element::Float(Dtype::BF16), 2),
-        "I64" => (Element::Other(String::from("I64")), 8),
-        "I32" => (Element::Other(String::from("I32")), 4),
-        "I16" => (Element::Other(String::from("I16")), 2),
+        "C128" => (Element::Other(name.to_owned()), 16),
+        "C64" | "I64" | "U64" => (Element::Other(name.to_owned()), 8),
+        "I32" | "U32" => (Element::Other(name.to_owned()), 4),
+        "I16" | "U16" => (Element::Other(name.to_owned()), 2),
         other => (Element::Other(other.to_owned()), 1),
     }
 }

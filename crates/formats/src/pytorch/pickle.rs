@@ -21,7 +21,7 @@ pub(super) enum Value {
     Storage(usize),
     Tensor(usize),
     Call(Call),
-    /// A type of storage: its element.
+    /// A type of storage, or of values: what safetensors calls it.
     Type(&'static str),
 }
 
@@ -30,6 +30,7 @@ pub(super) enum Value {
 pub(super) enum Call {
     OrderedDict,
     RebuildTensor,
+    RebuildTyped,
     RebuildParameter,
     Size,
 }
@@ -47,6 +48,8 @@ pub(super) struct Storage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) storage: usize,
+    /// The type of its values; the storage may be one of bytes.
+    pub(super) element: &'static str,
     pub(super) offset: i64,
     pub(super) shape: Vec<i64>,
     pub(super) strides: Vec<i64>,
@@ -390,15 +393,20 @@ impl Machine<'_> {
             }
             // What follows is whether it has a gradient, hooks, and metadata.
             (
-                Call::RebuildTensor,
+                call @ (Call::RebuildTensor | Call::RebuildTyped),
                 &[
                     Value::Storage(storage),
                     Value::Int(offset),
                     Value::List(shape),
                     Value::List(strides),
-                    ..,
+                    ref more @ ..,
                 ],
             ) => {
+                let element = match (call, more) {
+                    (Call::RebuildTyped, &[_, _, Value::Type(element), ..]) => element,
+                    (Call::RebuildTyped, _) => return self.malformed("values of no type", WHOLE),
+                    _ => self.heap.storages[storage].element,
+                };
                 let numbers = |list: usize| {
                     let number = |value: &Value| {
                         if let Value::Int(number) = value { Some(*number) } else { None }
@@ -411,7 +419,7 @@ impl Machine<'_> {
                 let (Some(shape), Some(strides)) = (numbers(shape), numbers(strides)) else {
                     return self.malformed("a shape that is no numbers", WHOLE);
                 };
-                self.heap.tensors.push(View { storage, offset, shape, strides });
+                self.heap.tensors.push(View { storage, element, offset, shape, strides });
                 Ok(Value::Tensor(self.heap.tensors.len() - 1))
             }
             (Call::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
@@ -430,6 +438,7 @@ fn named(module: &str, name: &str) -> Result<Value, Refused> {
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
             Value::Call(Call::RebuildTensor)
         }
+        ("torch._utils", "_rebuild_tensor_v3") => Value::Call(Call::RebuildTyped),
         ("torch._utils", "_rebuild_parameter") => Value::Call(Call::RebuildParameter),
         ("torch", "Size") => Value::Call(Call::Size),
         ("torch", "DoubleStorage") => Value::Type("F64"),
@@ -442,6 +451,14 @@ fn named(module: &str, name: &str) -> Result<Value, Refused> {
         ("torch", "CharStorage") => Value::Type("I8"),
         ("torch", "ByteStorage") => Value::Type("U8"),
         ("torch", "BoolStorage") => Value::Type("BOOL"),
+        ("torch", "ComplexFloatStorage") => Value::Type("C64"),
+        ("torch", "ComplexDoubleStorage") => Value::Type("C128"),
+        ("torch.storage", "UntypedStorage") => Value::Type("U8"),
+        ("torch", "uint16") => Value::Type("U16"),
+        ("torch", "uint32") => Value::Type("U32"),
+        ("torch", "uint64") => Value::Type("U64"),
+        ("torch", "float8_e4m3fn") => Value::Type("F8_E4M3"),
+        ("torch", "float8_e5m2") => Value::Type("F8_E5M2"),
         _ => {
             return Err(Refused::Foreign(format!(
                 "`{}.{}`",
