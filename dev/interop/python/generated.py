@@ -1,8 +1,13 @@
-"""Builds networks by generated code, fills them, and runs them.
+"""Builds networks by generated code, fills them, runs them, and lets their weights travel.
 
-For each line of input, FRAMEWORK FOLDER, the folder holds code.py, weights.safetensors and
-input.safetensors (`x`); output.safetensors (`logits`) is written beside them. Answers `ok`, or what
-went wrong, on one line.
+For each line of input, STEP FOLDER, a step of one network:
+
+    pytorch  builds the module of code.py, fills it from weights.safetensors and runs it on
+             input.safetensors (`x`): output.safetensors (`logits`), and theirs.pth by torch.save
+    keras    the same with the model: theirs.weights.h5
+    back     loads ours.pth or ours.weights.h5 into what the step before built: equal to the bit
+
+Answers `ok`, or what went wrong, on one line.
 """
 
 import importlib.util
@@ -29,31 +34,89 @@ def imported(path):
     return module
 
 
-def pytorch(code, weights, x):
-    import torch
+class PyTorch:
+    def __init__(self, folder):
+        import torch
 
-    module = imported(code)
-    model = module.load_weights(module.build(), weights).eval()
-    with torch.no_grad():
-        return model(torch.from_numpy(x)).numpy()
+        # What is drawn here is replaced, and drawing takes longer than the rest.
+        for layer in (torch.nn.Linear, torch.nn.Conv2d):
+            layer.reset_parameters = lambda self: None
+        module = imported(folder / "code.py")
+        weights = str(folder / "weights.safetensors")
+        self.torch, self.model = torch, module.load_weights(module.build(), weights)
+        self.model.eval()
+
+    def run(self, x):
+        with self.torch.no_grad():
+            return self.model(self.torch.from_numpy(x)).numpy()
+
+    def save(self, folder):
+        self.torch.save(self.model.state_dict(), folder / "theirs.pth")
+
+    def load(self, folder):
+        state = self.torch.load(folder / "ours.pth", weights_only=True)
+        self.model.load_state_dict(state, strict=True)
+
+    def weights(self):
+        tensors = self.model.state_dict().items()
+        return {
+            name: value.numpy() for name, value in tensors if value.is_floating_point()
+        }
 
 
-def keras(code, weights, x):
-    module = imported(code)
-    model = module.load_weights(module.build(), weights)
-    return numpy.asarray(model(numpy.moveaxis(x, 1, -1), training=False))
+class Keras:
+    def __init__(self, folder):
+        import keras
+
+        keras.initializers.GlorotUniform.__call__ = keras.initializers.Zeros.__call__
+        module = imported(folder / "code.py")
+        weights = str(folder / "weights.safetensors")
+        self.model = module.load_weights(module.build(), weights)
+
+    def run(self, x):
+        return numpy.asarray(self.model(numpy.moveaxis(x, 1, -1), training=False))
+
+    def save(self, folder):
+        self.model.save_weights(folder / "theirs.weights.h5")
+
+    def load(self, folder):
+        self.model.load_weights(folder / "ours.weights.h5")
+
+    def weights(self):
+        return {weight.path: numpy.asarray(weight) for weight in self.model.weights}
+
+
+network = None
+
+
+def there(step, folder):
+    global network
+    network = None
+    network = {"pytorch": PyTorch, "keras": Keras}[step](folder)
+    x = safetensors.numpy.load_file(folder / "input.safetensors")["x"]
+    logits = network.run(x)
+    logits = numpy.ascontiguousarray(logits.reshape(logits.shape[0], -1))
+    safetensors.numpy.save_file({"logits": logits}, folder / "output.safetensors")
+    network.save(folder)
+    formatted(folder / "code.py")
+
+
+def back(folder):
+    before = {name: value.copy() for name, value in network.weights().items()}
+    network.load(folder)
+    for name, value in network.weights().items():
+        if value.tobytes() != before[name].tobytes():
+            raise ValueError(f"{name} is not what it was")
 
 
 for line in sys.stdin:
-    framework, folder = line.split(maxsplit=1)
+    step, folder = line.split(maxsplit=1)
     folder = pathlib.Path(folder.strip())
     try:
-        x = safetensors.numpy.load_file(folder / "input.safetensors")["x"]
-        run = {"pytorch": pytorch, "keras": keras}[framework]
-        logits = run(folder / "code.py", str(folder / "weights.safetensors"), x)
-        logits = numpy.ascontiguousarray(logits.reshape(logits.shape[0], -1))
-        safetensors.numpy.save_file({"logits": logits}, folder / "output.safetensors")
-        formatted(folder / "code.py")
+        if step == "back":
+            back(folder)
+        else:
+            there(step, folder)
         print("ok", flush=True)
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())

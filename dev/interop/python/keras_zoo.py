@@ -1,9 +1,14 @@
-"""Networks of keras.applications with random weights: saves them in every format of Keras's, with
-an input and the logits it gives.
+"""Networks of keras.applications with random weights, saved in every format of Keras's, and loaded
+again.
 
-    python keras_zoo.py DIRECTORY APPLICATION HEIGHT WIDTH FORMAT...
+For each line of input, a step of one network:
 
-writes DIRECTORY/values.safetensors (`input` N×C×H×W, `logits`) and one file a format:
+    save APPLICATION HEIGHT WIDTH FORMATS FOLDER
+             makes it and saves it in formats, with commas between them; values.safetensors has an
+             `input` (N×C×H×W) and the `logits` that it gives
+    back FOLDER
+             loads the weights written by this project, back.weights.h5, into what the step before
+             made: equal to the bit
 
     weights   model.weights.h5, as Keras 3 has it
     nameless  nameless.weights.h5, the same without the names of the layers, as Keras 3.0 had it
@@ -12,6 +17,8 @@ writes DIRECTORY/values.safetensors (`input` N×C×H×W, `logits`) and one file 
     whole     whole.h5, the legacy format of a whole model
     keras     model.keras
     deflated  deflated.keras, the same compressed
+
+Answers `ok`, or what went wrong, on one line.
 """
 
 import shutil
@@ -53,16 +60,29 @@ def save(model, directory, format):
     if format == "weights":
         model.save_weights(weights)
     elif format == "nameless":
-        with h5py.File(weights) as old, h5py.File(directory / "nameless.weights.h5", "w") as new:
-            copy(old, new, lambda name, item, group: group.create_dataset(name, data=item[()]))
+        with h5py.File(weights) as old, h5py.File(
+            directory / "nameless.weights.h5", "w"
+        ) as new:
+            copy(
+                old,
+                new,
+                lambda name, item, group: group.create_dataset(name, data=item[()]),
+            )
     elif format == "chunked":
 
         def compressed(name, item, group):
             group.create_dataset(
-                name, data=item[()], chunks=True, compression="gzip", compression_opts=1, shuffle=True
+                name,
+                data=item[()],
+                chunks=True,
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
             )
 
-        with h5py.File(weights) as old, h5py.File(directory / "chunked.weights.h5", "w") as new:
+        with h5py.File(weights) as old, h5py.File(
+            directory / "chunked.weights.h5", "w"
+        ) as new:
             copy(old, new, compressed)
     elif format == "legacy":
         with h5py.File(directory / "legacy.h5", "w") as file:
@@ -83,23 +103,48 @@ def save(model, directory, format):
         raise ValueError(format)
 
 
-def main():
-    directory, application, *size = sys.argv[1:5]
-    directory, size = Path(directory), [int(extent) for extent in size]
+# What is drawn here is replaced, and drawing takes longer than the rest.
+keras.initializers.GlorotUniform.__call__ = keras.initializers.Zeros.__call__
+
+
+def make(application, height, width, formats, directory):
+    global model
     rng = np.random.default_rng(7)
-    # A model before this one: Keras counts the layers without a name on.
-    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()])
+    size = (int(height), int(width))
     model = getattr(keras.applications, application)(
-        weights=None, input_shape=(*size, 3), classes=CLASSES, classifier_activation=None
+        weights=None,
+        input_shape=(*size, 3),
+        classes=CLASSES,
+        classifier_activation=None,
     )
     for variable in model.weights:
         variable.assign(values(variable, rng))
     images = rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32)
     logits = np.asarray(model(images, training=False))
-    tensors = {"input": np.ascontiguousarray(images.transpose(0, 3, 1, 2)), "logits": logits}
+    tensors = {
+        "input": np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
+        "logits": logits,
+    }
     save_file(tensors, directory / "values.safetensors")
-    for format in sys.argv[5:]:
+    for format in formats.split(","):
         save(model, directory, format)
 
 
-main()
+def back(directory):
+    theirs = [np.array(variable) for variable in model.weights]
+    for variable in model.weights:
+        variable.assign(np.zeros(variable.shape))
+    model.load_weights(directory / "back.weights.h5")
+    for variable, expected in zip(model.weights, theirs):
+        if np.array(variable).tobytes() != expected.tobytes():
+            raise ValueError(f"{variable.path} is not what it was")
+
+
+for line in sys.stdin:
+    step, *arguments, folder = line.split()
+    try:
+        {"save": make, "back": back}[step](*arguments, Path(folder))
+        print("ok", flush=True)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(text[:300], flush=True)

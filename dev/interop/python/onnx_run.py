@@ -1,8 +1,8 @@
 """Checks models and runs them in ONNX Runtime.
 
-For each line of input, a folder, the folder holds model.onnx and input.safetensors (`x`);
-output.safetensors, with each output under its name, is written beside them. Answers `ok`, or what
-went wrong, on one line.
+For each line of input, a folder, the folder holds model.onnx, input.safetensors (`x`) and
+weights.safetensors, all of whose tensors must be in the model, equal to the bit; output.safetensors,
+with each output under its name, is written beside them. Answers `ok`, or what went wrong, on one line.
 """
 
 import pathlib
@@ -18,9 +18,18 @@ options = onnxruntime.SessionOptions()
 options.log_severity_level = 3
 
 
+def same_weights(path, weights):
+    model = onnx.load(path)
+    there = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, value in safetensors.numpy.load_file(weights).items():
+        if onnx.numpy_helper.to_array(there[name]).tobytes() != value.tobytes():
+            raise ValueError(f"{name} has other values")
+
+
 def run(folder):
     path = str(folder / "model.onnx")
     onnx.checker.check_model(path, full_check=True)
+    same_weights(path, folder / "weights.safetensors")
     x = safetensors.numpy.load_file(folder / "input.safetensors")["x"]
     session = onnxruntime.InferenceSession(
         path, options, providers=["CPUExecutionProvider"]

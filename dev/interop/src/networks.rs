@@ -26,3 +26,9 @@ pub fn params(graph: &Graph, rng: &Rng) -> Params {
     }
     params
 }
+
+/// Whether all values of two networks' weights are the same to the bit.
+pub fn same_bits(a: &Params, b: &Params) -> bool {
+    let mut pairs = a.values().iter().zip(b.values());
+    a.layout() == b.layout() && pairs.all(|(a, b)| a.to_bits() == b.to_bits())
+}

@@ -1,62 +1,109 @@
-//! The code we write computes what we compute: every network, with weights of every kind.
+//! The code we write computes what we compute, and its weights travel: every network, with weights
+//! of every kind, from our file into the module, by the framework's own file to us, by ours back.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use conformance::compare;
-use interop::{Script, error, params, small};
+use interop::{Script, error, params, same_bits, small};
 use striate_exec::{Backend, Native, Options};
-use striate_formats::{Dtype, read_tensor, save, write_tensors};
-use striate_graph::{Graph, Params};
+use striate_formats::{Dtype, FormatError, load, read_tensor, save, save_keras, write_tensors};
+use striate_graph::{Graph, Naming, Params};
 use striate_render::{Framework, Heading, code};
 use striate_tensor::{Rng, Tensor, View};
+use striate_zoo::Architecture;
 
 fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
     let mut network = Native::default().compile(graph, params, &Options::default()).unwrap();
     network.run(x).unwrap().logits().data().to_vec()
 }
 
-fn compare(framework: Framework, word: &str) {
+/// A network there and back: how far the logits are apart, or what went wrong.
+fn trip(
+    script: &mut Script,
+    framework: Framework,
+    entry: &'static Architecture,
+) -> Result<f64, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let graph = small(entry);
+    let rng = Rng::new(1);
+    let params = params(&graph, &rng);
+    let x = compare::images(graph.input(), 1, &mut rng.fork("x"));
+    let heading = Heading { name: entry.name, ..Heading::default() };
+    let text = code(&graph, &heading, &entry.naming, framework);
+    std::fs::write(path("code.py"), text).unwrap();
+    let weights = path("weights.safetensors");
+    let (naming, nothing) = (&entry.naming, BTreeMap::new());
+    save(&weights, &graph, &params, naming, None, &nothing, Dtype::F32).unwrap();
+    let view = View { shape: x.shape(), data: x.data() };
+    write_tensors(&path("input.safetensors"), &[("x", view)]).unwrap();
+    let (word, file) = match framework {
+        Framework::PyTorch => ("pytorch", "pth"),
+        Framework::Keras => ("keras", "weights.h5"),
+    };
+    let mut ask = |step: &str| match script.ask(&format!("{step} {}", folder.path().display())) {
+        answer if answer == "ok" => Ok(()),
+        answer => Err(format!("{step}: {answer}")),
+    };
+    ask(word)?;
+    let theirs = load(&path(&format!("theirs.{file}")), &graph, &Naming::NODES);
+    let theirs = theirs.map_err(|error| told(&error))?.params;
+    if !same_bits(&theirs, &params) {
+        return Err(format!("{word}'s file has other weights"));
+    }
+    let found = read_tensor(&path("output.safetensors")).unwrap();
+    let apart = error(&logits(&graph, &theirs, &x), found.data());
+    write(framework, &path(&format!("ours.{file}")), &graph, &theirs).unwrap();
+    ask("back")?;
+    Ok(apart)
+}
+
+fn write(
+    framework: Framework,
+    path: &Path,
+    graph: &Graph,
+    params: &Params,
+) -> Result<(), FormatError> {
+    let (naming, nothing) = (&Naming::NODES, BTreeMap::new());
+    match framework {
+        Framework::PyTorch => save(path, graph, params, naming, None, &nothing, Dtype::F32),
+        Framework::Keras => save_keras(path, graph, params, naming, None, &nothing),
+    }
+}
+
+/// An error with its reason, on a line.
+fn told(error: &FormatError) -> String {
+    let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {}", reason.lines().take(6).collect::<Vec<_>>().join(", "))
+}
+
+fn every_network(framework: Framework) {
     let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
     let mut script = Script::start("generated.py");
     let (mut tried, mut wrong) = (0, Vec::new());
     for entry in striate_zoo::matching(&wanted) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let graph = small(entry);
-        let rng = Rng::new(1);
-        let params = params(&graph, &rng);
-        let x = compare::images(graph.input(), 1, &mut rng.fork("x"));
-        let heading = Heading { name: entry.name, ..Heading::default() };
-        let text = code(&graph, &heading, &entry.naming, framework);
-        std::fs::write(path("code.py"), text).unwrap();
-        let weights = path("weights.safetensors");
-        let (naming, metadata) = (&entry.naming, BTreeMap::new());
-        save(&weights, &graph, &params, naming, None, &metadata, Dtype::F32).unwrap();
-        let view = View { shape: x.shape(), data: x.data() };
-        write_tensors(&path("input.safetensors"), &[("x", view)]).unwrap();
-        let answer = script.ask(&format!("{word} {}", folder.path().display()));
-        let apart = match answer.as_str() {
-            "ok" => {
-                let found = read_tensor(&path("output.safetensors")).unwrap();
-                error(&logits(&graph, &params, &x), found.data())
+        let what = match trip(&mut script, framework, entry) {
+            Ok(apart) if apart <= 1e-4 => {
+                println!("{}: {apart:.1e}", entry.name);
+                tried += 1;
+                continue;
             }
-            _ => f64::NAN,
+            Ok(apart) => format!("{}: {apart:.1e} apart", entry.name),
+            Err(what) => format!("{}: {what}", entry.name),
         };
-        tried += 1;
-        println!("{}: {answer}, {apart:.1e}", entry.name);
-        if apart > 1e-4 || apart.is_nan() {
-            wrong.push(format!("{}: {answer}, {apart:.1e}", entry.name));
-        }
+        println!("{what}");
+        wrong.push(what);
     }
-    assert!(tried > 0 && wrong.is_empty(), "{tried} tried\n{}", wrong.join("\n"));
+    assert!(tried > 0 && wrong.is_empty(), "{tried} right\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn pytorch() {
-    compare(Framework::PyTorch, "pytorch");
+    every_network(Framework::PyTorch);
 }
 
 #[test]
 fn keras() {
-    compare(Framework::Keras, "keras");
+    every_network(Framework::Keras);
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::Path;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use interop::{error, python};
+use interop::{Script, error};
 use striate_exec::{Backend, Native, Options};
-use striate_formats::{StoredParams, read, read_tensor, read_tensors, save_keras};
+use striate_formats::{StoredParams, read, read_tensors, save_keras};
 use striate_graph::Graph;
 use striate_tensor::Tensor;
 use striate_zoo::{Config, find};
@@ -15,9 +15,12 @@ use striate_zoo::{Config, find};
 /// The classes that the script has the networks tell.
 const CLASSES: usize = 10;
 
-/// A network as Keras runs it.
+/// One for all tests: importing TensorFlow takes longer than most of them.
+static KERAS: LazyLock<Mutex<Script>> = LazyLock::new(|| Mutex::new(Script::start("keras_zoo.py")));
+
+/// A network as Keras runs it, the one that the script has at hand.
 struct Known {
-    application: String,
+    script: MutexGuard<'static, Script>,
     directory: tempfile::TempDir,
     input: Tensor,
     logits: Tensor,
@@ -28,18 +31,18 @@ impl Known {
     /// formats.
     fn of(application: &str, size: [usize; 2], formats: &[&str]) -> Known {
         let directory = tempfile::tempdir().unwrap();
-        let [height, width] = size.map(|extent| extent.to_string());
-        let mut arguments = vec![directory.path(), Path::new(application)];
-        arguments.extend([height.as_str(), width.as_str()].map(Path::new));
-        arguments.extend(formats.iter().map(Path::new));
-        python("keras_zoo.py", &arguments);
+        let mut script = KERAS.lock().unwrap_or_else(PoisonError::into_inner);
+        let ([height, width], formats) = (size, formats.join(","));
+        let folder = directory.path().display();
+        let request = format!("save {application} {height} {width} {formats} {folder}");
+        assert_eq!(script.ask(&request), "ok", "{application}");
         let mut values = read_tensors(&directory.path().join("values.safetensors")).unwrap();
         let mut take = |name: &str| {
             let at = values.iter().position(|(found, _)| found == name).unwrap();
             values.swap_remove(at).1
         };
         let (input, logits) = (take("input"), take("logits"));
-        Known { application: application.to_owned(), directory, input, logits }
+        Known { script, directory, input, logits }
     }
 
     fn graph(&self, name: &str) -> Graph {
@@ -73,25 +76,22 @@ impl Known {
         }
     }
 
-    /// The same, and writes the weights for Keras to read.
-    fn agrees_and_returns(&self, name: &str, files: &[&str]) {
+    /// The same, and writes the weights for Keras to read: equal to the bit.
+    fn agrees_and_returns(&mut self, name: &str, files: &[&str]) {
         self.agrees(name, files);
         let directory = self.directory.path();
         let weights = self.weights(name, files[0]);
         let (path, naming) = (directory.join("back.weights.h5"), &find(name).unwrap().naming);
         save_keras(&path, &self.graph(name), &weights, naming, None, &BTreeMap::new()).unwrap();
-        let size = [2, 3].map(|axis| self.input.shape()[axis].to_string());
-        let [height, width] = size.each_ref().map(Path::new);
-        python("keras_back.py", &[directory, Path::new(&self.application), height, width]);
-        let back = read_tensor(&directory.join("back.safetensors")).unwrap();
-        assert!(error(self.logits.data(), back.data()) <= 1e-6, "{name} back in Keras");
+        let answer = self.script.ask(&format!("back {}", directory.display()));
+        assert_eq!(answer, "ok", "{name} back in Keras");
     }
 }
 
 #[test]
 fn vgg16_in_every_format() {
     let formats = ["weights", "nameless", "chunked", "legacy", "whole", "keras", "deflated"];
-    let known = Known::of("VGG16", [64, 96], &formats);
+    let mut known = Known::of("VGG16", [64, 96], &formats);
     let files = [
         "model.weights.h5",
         "nameless.weights.h5",
@@ -120,7 +120,7 @@ fn vgg19() {
 
 #[test]
 fn resnet50() {
-    let known = Known::of("ResNet50", [64, 96], &["weights", "nameless", "legacy", "keras"]);
+    let mut known = Known::of("ResNet50", [64, 96], &["weights", "nameless", "legacy", "keras"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5", "model.keras"];
     known.agrees_and_returns("resnet50_keras", &files);
     // The convolutions of the other editions have no bias.
@@ -143,26 +143,27 @@ fn resnet152() {
 
 #[test]
 fn resnet50v2() {
-    let known = Known::of("ResNet50V2", [96, 64], &["weights", "nameless", "whole"]);
+    let mut known = Known::of("ResNet50V2", [96, 64], &["weights", "nameless", "whole"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "whole.h5"];
     known.agrees_and_returns("resnet50v2_keras", &files);
 }
 
 #[test]
 fn resnet101v2() {
-    let known = Known::of("ResNet101V2", [64, 64], &["weights"]);
+    let mut known = Known::of("ResNet101V2", [64, 64], &["weights"]);
     known.agrees_and_returns("resnet101v2_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn resnet152v2() {
-    let known = Known::of("ResNet152V2", [64, 64], &["weights"]);
+    let mut known = Known::of("ResNet152V2", [64, 64], &["weights"]);
     known.agrees_and_returns("resnet152v2_keras", &["model.weights.h5"]);
 }
 
 #[test]
 fn inception_v3() {
-    let known = Known::of("InceptionV3", [107, 139], &["weights", "nameless", "legacy", "keras"]);
+    let mut known =
+        Known::of("InceptionV3", [107, 139], &["weights", "nameless", "legacy", "keras"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5", "model.keras"];
     known.agrees_and_returns("inception_v3_keras", &files);
     // torchvision's normalisation has a scale, and its means count the padding.
@@ -173,7 +174,7 @@ fn inception_v3() {
 
 #[test]
 fn inception_resnet_v2() {
-    let known = Known::of("InceptionResNetV2", [107, 139], &["weights", "nameless", "legacy"]);
+    let mut known = Known::of("InceptionResNetV2", [107, 139], &["weights", "nameless", "legacy"]);
     let files = ["model.weights.h5", "nameless.weights.h5", "legacy.h5"];
     known.agrees_and_returns("inception_resnet_v2_keras", &files);
 }

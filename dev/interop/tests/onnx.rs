@@ -1,11 +1,13 @@
 //! What we write as ONNX is valid, and ONNX Runtime computes with it what we compute.
 
+use std::collections::BTreeMap;
+
 use conformance::{cases, compare, random};
 use interop::{Script, error, params, small};
 use striate_exec::{Backend, Native, Options};
-use striate_formats::{onnx, read_tensors, write_tensors};
+use striate_formats::{Dtype, onnx, read_tensors, save, write_tensors};
 use striate_graph::op::{BatchNorm, Linear, Lrn};
-use striate_graph::{Graph, Op, Part, Shape};
+use striate_graph::{Graph, Naming, Op, Part, Shape};
 use striate_tensor::{Rng, View};
 
 /// Demands the same of ONNX Runtime as of us, for every output.
@@ -16,6 +18,8 @@ fn check(script: &mut Script, graph: &Graph, batch: usize, options: &onnx::Optio
     let params = params(graph, &rng);
     let x = compare::images(graph.input(), batch, &mut rng.fork("x"));
     onnx::write(&path("model.onnx"), graph, &params, options).unwrap();
+    let (weights, nothing) = (path("weights.safetensors"), BTreeMap::new());
+    save(&weights, graph, &params, &Naming::NODES, None, &nothing, Dtype::F32).unwrap();
     assert_eq!(path("model.onnx.data").exists(), options.external);
     let view = View { shape: x.shape(), data: x.data() };
     write_tensors(&path("input.safetensors"), &[("x", view)]).unwrap();
