@@ -6,13 +6,11 @@
 
 mod blobs;
 mod layers;
-mod message;
 mod net;
 mod network;
 mod preparation;
 mod schema;
 mod text;
-mod wire;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +21,7 @@ use std::sync::Arc;
 
 use striate_graph::{Graph, Naming, Shape};
 
+use crate::protobuf::{message, wire};
 use crate::{Dtype, Element, Format, FormatError, Listing, Model, StoredTensor};
 use message::Message;
 use preparation::metadata;
@@ -77,11 +76,11 @@ pub fn read(
     let unused: Vec<String> = file.listing().tensors.iter().map(layer_of).collect();
     let unused: Vec<&str> =
         unused.iter().map(String::as_str).filter(|layer| !layers.contains(layer)).collect();
-    let loaded = file.load(&graph, &Naming::NODES, &unused)?;
-    warnings.extend(loaded.ignored.iter().map(|name| {
+    let params = file.weights(&graph, &Naming::NODES, &unused)?;
+    warnings.extend(params.ignored().iter().map(|name| {
         format!("`{}` is left out: the network has no such layer", name.escape_debug())
     }));
-    Ok(Model { graph, params: loaded.params, input: prepared, warnings })
+    Ok(Model { graph, params, input: prepared, warnings, ports: None })
 }
 
 /// The network that a `.prototxt` describes, and what a reader should know of how it was read.
@@ -232,6 +231,8 @@ fn constants(graph: &Graph, constant: &[(String, f32)], file: &Listing) -> Vec<S
 mod tests {
     use std::io::Cursor;
 
+    use striate_graph::Params;
+
     use super::*;
     use crate::TensorFile;
 
@@ -273,7 +274,8 @@ mod tests {
         std::fs::write(&path, V2).unwrap();
         let alone = read(&path, None, None).unwrap();
         let both = read(&path, Some(TRAIN_VAL.as_ref()), None).unwrap();
-        assert_eq!((&alone.graph, &alone.params), (&both.graph, &both.params));
+        let values = |model: &Model| Params::read(&model.params).unwrap();
+        assert_eq!((&alone.graph, values(&alone)), (&both.graph, values(&both)));
         let nodes: Vec<_> = both.graph.nodes().iter().map(|node| node.name.as_str()).collect();
         assert_eq!(nodes, ["data", "conv", "bn", "fc.flatten", "fc"]);
         assert_eq!(both.graph.input(), Shape::map(3, 3, 3));

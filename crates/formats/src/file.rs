@@ -10,7 +10,7 @@ use striate_tensor::Tensor;
 
 use crate::source::Source;
 use crate::strided::{self, Axis};
-use crate::{Dtype, Element, Format, FormatError, caffe, keras, pytorch, safetensors};
+use crate::{Dtype, Element, Format, FormatError, caffe, keras, onnx, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -140,6 +140,9 @@ fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
         let listing = caffe::listing(&mut source.reader(), len, place)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
+    if onnx::is_model(first) {
+        return onnx::contents(source, place);
+    }
     if first.starts_with(pytorch::legacy::MAGIC) {
         let listing = pytorch::legacy::listing(source.reader(), len, &place)?;
         return Ok(Contents { listing, start: 0, values: None });
@@ -190,7 +193,7 @@ impl TensorFile {
         TensorFile::of(contents(&source, place.to_owned())?, source)
     }
 
-    fn of(contents: Contents, source: Source) -> Result<TensorFile, FormatError> {
+    pub(crate) fn of(contents: Contents, source: Source) -> Result<TensorFile, FormatError> {
         let Contents { listing, start, values } = contents;
         let stored: u64 = listing.tensors.iter().map(|tensor| tensor.range.len() as u64).sum();
         if stored > MAX_VALUES {

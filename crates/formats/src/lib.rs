@@ -1,12 +1,12 @@
 //! Files of weights and networks: bytes ↔ [`Params`](striate_graph::Params), and
-//! [`Graph`](striate_graph::Graph) → ONNX.
+//! [`Graph`](striate_graph::Graph) ↔ ONNX.
 //!
 //! A reader turns a file into a [`TensorFile`], named tensors and metadata, checked before anything
 //! is allocated for them; [`TensorFile::load`] puts the tensors in their places in a network, or
 //! says all that does not fit; [`TensorFile::weights`] leaves them in the file until they are read,
 //! piece by piece. The formats are safetensors; PyTorch's `.pth`, which is read by a machine of our
 //! own that executes nothing; Keras's `.weights.h5`, `.h5` and `.keras`; and Caffe's `.caffemodel`
-//! ([`caffe`]). A network with its weights is written as ONNX ([`onnx`]). Every file is written under
+//! ([`caffe`]). A network with its weights is read and written as ONNX ([`onnx`]). Every file is written under
 //! another name first ([`write_atomically`]): what was there stays until the new one is whole.
 //!
 //! ```
@@ -40,6 +40,7 @@ mod matching;
 mod model;
 pub mod onnx;
 mod positioned;
+mod protobuf;
 mod pytorch;
 mod safetensors;
 mod source;
@@ -55,7 +56,7 @@ pub use error::{FormatError, MismatchError, Misshapen};
 pub use file::{Listing, StoredTensor, TensorFile, list, read};
 pub use format::Format;
 pub use keras::save_keras;
-pub use model::Model;
+pub use model::{Model, Port, Ports};
 pub use stored::StoredParams;
 pub use tensors::{read_tensor, read_tensors, write_tensors};
 pub use weights::{CLASSES, INPUT, Loaded, MODEL, load, load_bytes, save};

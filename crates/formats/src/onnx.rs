@@ -1,11 +1,24 @@
 //! ONNX: a network and its weights in one file, or with the weights in a second one beside it.
 
+mod arrange;
+mod constant;
 mod encode;
+mod files;
+mod fold;
+mod import;
+mod layers;
 mod nodes;
 mod operations;
-// Some of it is there to be read.
-#[allow(dead_code)]
+mod operator;
 mod proto;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod view;
+mod windows;
 mod write;
 
+pub use read::{ReadOptions, read};
+pub(crate) use read::{contents, is_model};
 pub use write::{OPSETS, Options, write};

@@ -9,7 +9,12 @@ use crate::positioned::Positioned;
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Memory(Arc<Cow<'static, [u8]>>),
-    Disk { file: Arc<Positioned>, len: u64 },
+    Disk {
+        file: Arc<Positioned>,
+        len: u64,
+    },
+    /// One after the other, each with the byte at which it begins. Nobody reads across a border.
+    Several(Arc<[(u64, Source)]>),
 }
 
 impl Source {
@@ -22,11 +27,23 @@ impl Source {
         Ok(Source::Disk { file: Arc::new(Positioned::new(file)), len })
     }
 
+    /// Several as one.
+    pub(crate) fn several(sources: impl IntoIterator<Item = Source>) -> Source {
+        let mut end = 0;
+        let placed = |source: Source| {
+            let start = end;
+            end += source.len();
+            (start, source)
+        };
+        Source::Several(sources.into_iter().map(placed).collect())
+    }
+
     /// How many there are, or were when the file was opened.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Source::Memory(bytes) => bytes.len() as u64,
             Source::Disk { len, .. } => *len,
+            Source::Several(sources) => sources.last().map_or(0, |(at, last)| at + last.len()),
         }
     }
 
@@ -37,6 +54,10 @@ impl Source {
             Source::Disk { file, .. } => {
                 file.read_exact_at(room, at)?;
                 Ok(room)
+            }
+            Source::Several(sources) => {
+                let (at, source) = of(sources, at)?;
+                source.bytes(at, room)
             }
         }
     }
@@ -49,6 +70,10 @@ impl Source {
                 Ok(())
             }
             Source::Disk { file, .. } => file.read_exact_at(to, at),
+            Source::Several(sources) => {
+                let (at, source) = of(sources, at)?;
+                source.read(at, to)
+            }
         }
     }
 
@@ -56,6 +81,14 @@ impl Source {
     pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { source: self, at: 0 }
     }
+}
+
+/// The source that has this byte, and which of its bytes it is.
+fn of(sources: &[(u64, Source)], at: u64) -> io::Result<(u64, &Source)> {
+    let before = sources.partition_point(|(start, _)| *start <= at);
+    let found = before.checked_sub(1).and_then(|i| sources.get(i));
+    let (start, source) = found.ok_or(ErrorKind::UnexpectedEof)?;
+    Ok((at - start, source))
 }
 
 fn part(bytes: &[u8], at: u64, len: usize) -> io::Result<&[u8]> {

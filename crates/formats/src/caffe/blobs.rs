@@ -126,7 +126,11 @@ fn blob(
                         held.extend(values);
                         *dtype
                     }
-                    Value::Text(_) | Value::Word(_) | Value::Number(_) | Value::Message(_) => {
+                    Value::Text(_)
+                    | Value::Word(_)
+                    | Value::Number(_)
+                    | Value::Message(_)
+                    | Value::Bytes(_) => {
                         return Ok(Err(String::from("of something else than values")));
                     }
                 };

@@ -117,7 +117,7 @@ pub(super) fn write(message: &Message, margin: &str) -> String {
             Value::Message(inner) => {
                 format!(" {{\n{}{margin}}}", write(inner, &format!("{margin}  ")))
             }
-            Value::Packed(..) | Value::Unpacked(..) => continue,
+            Value::Packed(..) | Value::Unpacked(..) | Value::Bytes(_) => continue,
         };
         text.push_str(&format!("{margin}{name}{value}\n"));
     }

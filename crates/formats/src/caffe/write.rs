@@ -374,7 +374,7 @@ mod tests {
         write(&model, &definition, "net", &graph, &params, &naming).unwrap();
         for definition in [None, Some(definition.as_path())] {
             let back = read(&model, definition, None).unwrap();
-            assert_eq!(back.params.values(), params.values());
+            assert_eq!(Params::read(&back.params).unwrap().values(), params.values());
             // Where both ways of rounding agree it is not said which; a momentum is rounded twice.
             let ops = |graph: &Graph| -> Vec<Op> {
                 let op = |node: &Node| {

@@ -1,4 +1,4 @@
-//! What text and wire format both become: fields by the names that `caffe.proto` gives them.
+//! What text and wire format both become: fields by the names that their `.proto` gives them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,19 +6,19 @@ use std::ops::Range;
 use crate::Dtype;
 
 /// The most fields that a file is read to: some hundred bytes each in memory.
-pub(super) const MAX_FIELDS: usize = 1 << 20;
+pub(crate) const MAX_FIELDS: usize = 1 << 20;
 
 /// The largest number that is taken for a size.
 const MAX_SIZE: f64 = (1u64 << 31) as f64;
 
 /// A message: its fields in the order of the file, a repeated one several times.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     fields: Vec<(Cow<'static, str>, Value)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// What stands in quotation marks.
     Text(String),
     /// A name that stands without: `MAX`, `true`.
@@ -27,6 +27,8 @@ pub(super) enum Value {
     Message(Message),
     /// Numbers that stay in the file, and where.
     Packed(Dtype, Range<u64>),
+    /// Bytes of any kind that stay in the file, and where.
+    Bytes(Range<u64>),
     /// Numbers that do not follow each other in the file, little-endian.
     Unpacked(Dtype, Vec<u8>),
 }
@@ -34,36 +36,36 @@ pub(super) enum Value {
 static EMPTY: Message = Message { fields: Vec::new() };
 
 impl Message {
-    pub(super) fn of<const N: usize>(fields: [(&'static str, Value); N]) -> Message {
+    pub(crate) fn of<const N: usize>(fields: [(&'static str, Value); N]) -> Message {
         let fields = fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
         Message { fields: fields.collect() }
     }
 
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.fields.iter().map(|(name, value)| (&**name, value))
     }
 
-    pub(super) fn push(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
+    pub(crate) fn push(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
         self.fields.push((name.into(), value));
     }
 
     /// The last field, if it has this name.
-    pub(super) fn last_mut(&mut self, name: &str) -> Option<&mut Value> {
+    pub(crate) fn last_mut(&mut self, name: &str) -> Option<&mut Value> {
         self.fields.last_mut().filter(|(last, _)| last == name).map(|(_, value)| value)
     }
 
     /// All fields of a name.
-    pub(super) fn all<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m Value> {
+    pub(crate) fn all<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m Value> {
         self.fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value)
     }
 
     /// The field of a name; the last counts, as in protobuf.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.all(name).last()
     }
 
     /// All messages of one of the names, in the order of the file.
-    pub(super) fn messages<'m>(&'m self, names: &[&str]) -> impl Iterator<Item = &'m Message> {
+    pub(crate) fn messages<'m>(&'m self, names: &[&str]) -> impl Iterator<Item = &'m Message> {
         self.fields.iter().filter_map(move |(name, value)| {
             let Value::Message(message) = value else { return None };
             names.contains(&&**name).then_some(message)
@@ -71,7 +73,7 @@ impl Message {
     }
 
     /// The message of a name, or one without fields.
-    pub(super) fn message(&self, name: &str) -> &Message {
+    pub(crate) fn message(&self, name: &str) -> &Message {
         match self.get(name) {
             Some(Value::Message(message)) => message,
             _ => &EMPTY,
@@ -79,7 +81,7 @@ impl Message {
     }
 
     /// All texts of a name; what is no text is left out.
-    pub(super) fn texts<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m str> {
+    pub(crate) fn texts<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m str> {
         self.all(name).filter_map(|value| {
             let Value::Text(text) = value else { return None };
             Some(text.as_str())
@@ -87,7 +89,7 @@ impl Message {
     }
 
     /// The word of a name; what is none is an error that says so.
-    pub(super) fn word<'m>(&'m self, name: &str, default: &'m str) -> Result<&'m str, String> {
+    pub(crate) fn word<'m>(&'m self, name: &str, default: &'m str) -> Result<&'m str, String> {
         match self.get(name) {
             None => Ok(default),
             Some(Value::Word(word)) => Ok(word),
@@ -95,7 +97,7 @@ impl Message {
         }
     }
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
         match self.get(name) {
             None => Ok(default),
             Some(Value::Word(word)) if word == "true" => Ok(true),
@@ -105,12 +107,12 @@ impl Message {
         }
     }
 
-    pub(super) fn number(&self, name: &str, default: f32) -> Result<f32, String> {
+    pub(crate) fn number(&self, name: &str, default: f32) -> Result<f32, String> {
         Ok(self.numbers(name)?.last().map_or(default, |number| *number as f32))
     }
 
     /// All numbers of a name.
-    pub(super) fn numbers(&self, name: &str) -> Result<Vec<f64>, String> {
+    pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f64>, String> {
         let number = |value: &Value| {
             let Value::Number(number) = value else {
                 return Err(format!("`{name}` of {}, expected a number", value.what()));
@@ -120,12 +122,12 @@ impl Message {
         self.all(name).map(number).collect()
     }
 
-    pub(super) fn size(&self, name: &str) -> Result<Option<usize>, String> {
+    pub(crate) fn size(&self, name: &str) -> Result<Option<usize>, String> {
         Ok(self.sizes(name)?.last().copied())
     }
 
     /// All numbers of a name, which must be sizes.
-    pub(super) fn sizes(&self, name: &str) -> Result<Vec<usize>, String> {
+    pub(crate) fn sizes(&self, name: &str) -> Result<Vec<usize>, String> {
         let size = |number: f64| {
             let is_size = number.fract() == 0.0 && (0.0..=MAX_SIZE).contains(&number);
             let expected = "expected a whole number from 0 to 2147483648";
@@ -140,20 +142,20 @@ impl Message {
 }
 
 impl Value {
-    pub(super) fn text(text: &str) -> Value {
+    pub(crate) fn text(text: &str) -> Value {
         Value::Text(text.to_owned())
     }
 
-    pub(super) fn word(word: impl ToString) -> Value {
+    pub(crate) fn word(word: impl ToString) -> Value {
         Value::Word(word.to_string())
     }
 
-    pub(super) fn size(size: usize) -> Value {
+    pub(crate) fn size(size: usize) -> Value {
         Value::Number(size as f64)
     }
 
     /// A number of single precision, by its shortest digits.
-    pub(super) fn real(value: f32) -> Value {
+    pub(crate) fn real(value: f32) -> Value {
         Value::Number(value.to_string().parse().unwrap_or(f64::from(value)))
     }
 
@@ -164,7 +166,7 @@ impl Value {
             Value::Word(word) => format!("`{}`", word.escape_debug()),
             Value::Number(number) => number.to_string(),
             Value::Message(_) => String::from("a message"),
-            Value::Packed(..) | Value::Unpacked(..) => String::from("values"),
+            Value::Packed(..) | Value::Unpacked(..) | Value::Bytes(_) => String::from("values"),
         }
     }
 }

@@ -9,11 +9,11 @@ use super::message::{MAX_FIELDS, Message, Value};
 use crate::{Dtype, FormatError};
 
 /// The fields of a message that are read: number, name, and what it holds.
-pub(super) type Schema = [(u64, &'static str, Kind)];
+pub(crate) type Schema = [(u64, &'static str, Kind)];
 
 /// What a field holds, one of them or many.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A whole number.
     Whole,
     Float,
@@ -23,15 +23,17 @@ pub(super) enum Kind {
     Message(&'static Schema),
     /// Values of a tensor, packed or one by one.
     Values(Dtype),
+    /// What only its place is noted of.
+    Bytes,
 }
 
-pub(super) const FLAG: Kind = Kind::Word(&[(0, "false"), (1, "true")]);
+pub(crate) const FLAG: Kind = Kind::Word(&[(0, "false"), (1, "true")]);
 
 /// The longest text: names of layers are some ten bytes long.
 const MAX_TEXT: u64 = 1 << 16;
 
 /// A file that is read from its first byte to its last.
-pub(super) struct Wire<'p, R> {
+pub(crate) struct Wire<'p, R> {
     source: BufReader<R>,
     place: &'p str,
     at: u64,
@@ -39,12 +41,12 @@ pub(super) struct Wire<'p, R> {
 }
 
 impl<'p, R: Read + Seek> Wire<'p, R> {
-    pub(super) fn new(source: R, place: &'p str) -> Wire<'p, R> {
+    pub(crate) fn new(source: R, place: &'p str) -> Wire<'p, R> {
         Wire { source: BufReader::new(source), place, at: 0, fields: 0 }
     }
 
     /// The message from here to `end`.
-    pub(super) fn message(&mut self, schema: &Schema, end: u64) -> Result<Message, FormatError> {
+    pub(crate) fn message(&mut self, schema: &Schema, end: u64) -> Result<Message, FormatError> {
         let mut message = Message::default();
         while self.at < end {
             let start = self.at;
@@ -53,14 +55,7 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
             let known = schema.iter().find(|(known, ..)| *known == number);
             let known = known.map(|(_, name, kind)| (*name, *kind));
             if known.is_some() {
-                self.fields += 1;
-            }
-            if self.fields > MAX_FIELDS {
-                return Err(FormatError::TooLarge {
-                    place: self.place.to_owned(),
-                    found: format!("more than {MAX_FIELDS} fields"),
-                    limit: format!("{MAX_FIELDS} fields"),
-                });
+                self.count()?;
             }
             match (form, known) {
                 (0, None) => drop(self.varint(end)?),
@@ -120,6 +115,10 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
                 self.skip(len, stop)?;
                 message.push(name, Value::Packed(dtype, start..stop));
             }
+            Kind::Bytes => {
+                self.skip(len, stop)?;
+                message.push(name, Value::Bytes(start..stop));
+            }
             Kind::Text if len <= MAX_TEXT => {
                 let mut bytes = vec![0; len as usize];
                 self.read(&mut bytes, stop)?;
@@ -128,12 +127,14 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
             }
             Kind::Whole | Kind::Word(_) if len <= MAX_TEXT => {
                 while self.at < stop {
+                    self.count()?;
                     let value = whole(kind, self.varint(stop)?);
                     message.push(name, value.ok_or_else(|| self.wrong(start, name))?);
                 }
             }
             Kind::Float if len <= MAX_TEXT && len.is_multiple_of(4) => {
                 while self.at < stop {
+                    self.count()?;
                     let number = f32::from_le_bytes(self.fixed(stop)?);
                     message.push(name, Value::Number(f64::from(number)));
                 }
@@ -147,6 +148,19 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
             }
         }
         Ok(())
+    }
+
+    /// One more of what takes room in memory.
+    fn count(&mut self) -> Result<(), FormatError> {
+        self.fields += 1;
+        if self.fields <= MAX_FIELDS {
+            return Ok(());
+        }
+        Err(FormatError::TooLarge {
+            place: self.place.to_owned(),
+            found: format!("more than {MAX_FIELDS} fields"),
+            limit: format!("{MAX_FIELDS} fields"),
+        })
     }
 
     /// A value of a tensor that stands alone. Those behind the first count as no fields: they are
@@ -207,17 +221,17 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
     }
 
     fn wrong(&self, at: u64, name: &str) -> FormatError {
-        self.malformed(at, format!("`{name}` with something else"), "what Caffe writes there")
+        self.malformed(at, format!("`{name}` with something else"), "what the format has there")
     }
 
-    pub(super) fn malformed(&self, offset: u64, found: String, expected: &str) -> FormatError {
+    pub(crate) fn malformed(&self, offset: u64, found: String, expected: &str) -> FormatError {
         let (place, expected) = (self.place.to_owned(), expected.to_owned());
         FormatError::Malformed { place, offset, found, expected }
     }
 }
 
 /// A message in bytes. Fields that the schema does not have are left out.
-pub(super) fn encode(message: &Message, schema: &Schema) -> Vec<u8> {
+pub(crate) fn encode(message: &Message, schema: &Schema) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in message.fields() {
         let Some((number, _, kind)) = schema.iter().find(|(_, known, _)| *known == name) else {
@@ -248,13 +262,13 @@ pub(super) fn encode(message: &Message, schema: &Schema) -> Vec<u8> {
 }
 
 /// A field of bytes.
-pub(super) fn delimited(number: u64, content: &[u8], to: &mut Vec<u8>) {
+pub(crate) fn delimited(number: u64, content: &[u8], to: &mut Vec<u8>) {
     length(number, content.len() as u64, to);
     to.extend(content);
 }
 
 /// The beginning of a field of so many bytes.
-pub(super) fn length(number: u64, len: u64, to: &mut Vec<u8>) {
+pub(crate) fn length(number: u64, len: u64, to: &mut Vec<u8>) {
     varint(number << 3 | 2, to);
     varint(len, to);
 }
@@ -276,7 +290,7 @@ fn whole(kind: Kind, number: u64) -> Option<Value> {
             let word = words.iter().find(|(known, _)| *known == number);
             Some(Value::Word(word.map_or_else(|| number.to_string(), |(_, w)| (*w).to_owned())))
         }
-        Kind::Float | Kind::Text | Kind::Message(_) | Kind::Values(_) => None,
+        Kind::Float | Kind::Text | Kind::Message(_) | Kind::Values(_) | Kind::Bytes => None,
     }
 }
 
