@@ -6,7 +6,7 @@ use striate_formats::{
     CLASSES, Dtype, Element, Format, Listing, MODEL, caffe, onnx, save, save_keras,
 };
 use striate_graph::op::Role;
-use striate_graph::{Graph, InputSpec, Naming, Params};
+use striate_graph::{Graph, InputSpec, Naming, Param, ParamSource, Params};
 use striate_tensor::{Rng, Tensor};
 use striate_zoo::{Architecture, Config, Edition};
 
@@ -113,7 +113,7 @@ pub fn convert(
     opset: i64,
     verify: bool,
 ) -> Result<Conversion, ModelError> {
-    let target = target(to, dtype, verify)?;
+    let target = target(to, dtype)?;
     let listing = striate_formats::list(from)?;
     let mut warnings = Vec::new();
     let entry = match network.or(listing.metadata.get(MODEL).map(String::as_str)) {
@@ -171,7 +171,7 @@ fn input(model: &Model) -> Option<&InputSpec> {
 }
 
 /// What the new file is to be.
-fn target(to: &Path, dtype: Dtype, verify: bool) -> Result<Format, ModelError> {
+fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
     let wrong = |found: String| ModelError::Convert { place: to.display().to_string(), found };
     let format = Format::of(to).ok_or_else(|| {
         wrong(String::from(
@@ -182,9 +182,6 @@ fn target(to: &Path, dtype: Dtype, verify: bool) -> Result<Format, ModelError> {
     let whole = format == Format::Keras && !to.to_string_lossy().ends_with(".weights.h5");
     if whole {
         return Err(wrong(String::from("Keras's weights are written as .weights.h5 alone")));
-    }
-    if verify && format == Format::Onnx {
-        return Err(wrong(String::from("ONNX is written but not read, so it cannot be verified")));
     }
     let halves = matches!(format, Format::Safetensors | Format::PyTorch);
     if dtype != Dtype::F32 && !halves {
@@ -261,32 +258,47 @@ fn write(
 
 /// All weights, in memory.
 fn whole(model: &Model) -> Result<Params, ModelError> {
-    Params::read(&*model.params).map_err(|error| ModelError::Convert {
-        place: model.weights.clone(),
-        found: error.to_string(),
-    })
+    in_memory(&*model.params, &model.weights)
+}
+
+fn in_memory(params: &dyn ParamSource, place: &str) -> Result<Params, ModelError> {
+    let place = place.to_owned();
+    Params::read(params).map_err(|error| ModelError::Convert { place, found: error.to_string() })
 }
 
 /// What is written is read again, and both are run by their definition.
 fn verified(model: &Model, to: &Path) -> Result<Verified, ModelError> {
-    let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
-    let (params, found) = (whole(model)?, whole(&again)?);
+    let (graph, found) = match Format::of(to) {
+        // The network is the file's, too.
+        Some(Format::Onnx) => {
+            let again = onnx::read(to, &onnx::ReadOptions::default())?;
+            (again.graph, in_memory(&again.params, &to.display().to_string())?)
+        }
+        _ => {
+            let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
+            (again.graph.clone(), whole(&again)?)
+        }
+    };
+    let params = whole(model)?;
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
-    let pairs = params.iter().zip(found.iter());
-    let changed = pairs.filter(|((_, a), (_, b))| bits(a) != bits(b)).count();
+    let is_same = |(param, values): &(&Param, &[f32])| {
+        found.get(&param.name).is_some_and(|found| bits(found.data) == bits(values))
+    };
+    let changed = params.iter().filter(|pair| !is_same(pair)).count();
     let mut rng = Rng::new(0);
     let shape = model.graph.input();
     let values = (0..shape.volume()).map(|_| rng.normal()).collect();
     let picture = Tensor::new(&shape.batched(1), values).expect("as many values as the shape has");
-    let keep = model.graph.iter().map(|(id, _)| id).collect();
-    let options = Options { batch: 1, keep, ..Options::default() };
     let run = |graph: &Graph, params: &Params| {
+        let keep = graph.iter().map(|(id, _)| id).collect();
+        let options = Options { batch: 1, keep, ..Options::default() };
         let network = Interpreter.compile(graph, params, &options);
         network.map_err(|error| error.into()).and_then(|mut network| network.run(&picture))
     };
-    let (expected, found) = (run(&model.graph, &params)?, run(&again.graph, &found)?);
-    let layers = expected.iter().zip(found.iter());
-    let apart = |((name, a), (_, b)): ((&str, &Tensor), (&str, &Tensor))| {
+    let (expected, found) = (run(&model.graph, &params)?, run(&graph, &found)?);
+    // ONNX has no layer for what does nothing.
+    let layers = expected.iter().filter_map(|(name, a)| Some((name, a, found.get(name)?)));
+    let apart = |(name, a, b): (&str, &Tensor, &Tensor)| {
         let largest = a.data().iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
         let pairs = a.data().iter().zip(b.data());
         let worst = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max);
