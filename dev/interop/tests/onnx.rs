@@ -1,4 +1,5 @@
-//! What we write as ONNX is valid, and ONNX Runtime computes with it what we compute.
+//! What we write as ONNX is valid, ONNX Runtime computes with it what we compute, and so do we when we
+//! read it again.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use interop::{Script, error, params, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{Dtype, onnx, read_tensors, save, write_tensors};
 use striate_graph::op::{BatchNorm, Linear, Lrn};
-use striate_graph::{Graph, Naming, Op, Part, Shape};
+use striate_graph::{Graph, Naming, Op, ParamSource, Part, Shape};
 use striate_tensor::{Rng, View};
 
 /// Demands the same of ONNX Runtime as of us, for every output.
@@ -28,7 +29,14 @@ fn check(script: &mut Script, graph: &Graph, batch: usize, options: &onnx::Optio
         return answer.chars().take(400).collect();
     }
     let ours = Options { batch, ..Options::default() };
-    let ours = Native::default().compile(graph, &params, &ours).unwrap().run(&x).unwrap();
+    let run = |graph: &Graph, params: &dyn ParamSource| {
+        Native::default().compile(graph, params, &ours).unwrap().run(&x).unwrap()
+    };
+    let again = match onnx::read(&path("model.onnx"), &onnx::ReadOptions::default()) {
+        Ok(model) => run(&model.graph, &model.params),
+        Err(error) => return format!("read again: {error}"),
+    };
+    let ours = run(graph, &params);
     let found = read_tensors(&path("output.safetensors")).unwrap();
     assert_eq!(found.len(), graph.outputs().len());
     for (name, found) in found {
@@ -37,6 +45,10 @@ fn check(script: &mut Script, graph: &Graph, batch: usize, options: &onnx::Optio
         let apart = error(expected.data(), found.data());
         if apart > 1e-4 || apart.is_nan() {
             return format!("{name} is {apart:.1e} apart");
+        }
+        let apart = error(expected.data(), again.get(&name).unwrap().data());
+        if apart > 1e-5 || apart.is_nan() {
+            return format!("{name}, read again, is {apart:.1e} apart");
         }
     }
     answer
