@@ -13,6 +13,7 @@ mod schema;
 mod text;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -22,7 +23,8 @@ use std::sync::Arc;
 use striate_graph::{Graph, Naming, Shape};
 
 use crate::protobuf::{message, wire};
-use crate::{Dtype, Element, Format, FormatError, Listing, Model, StoredTensor};
+use crate::source::Source;
+use crate::{Dtype, Element, Format, FormatError, Listing, Model, StoredTensor, TensorFile, file};
 use message::Message;
 use preparation::metadata;
 pub(crate) use preparation::preparation;
@@ -50,23 +52,71 @@ pub fn read(
     definition: Option<&Path>,
     input: Option<Shape>,
 ) -> Result<Model, FormatError> {
-    let place = model.display().to_string();
-    let mut source = File::open(model).map_err(FormatError::io("read", model))?;
-    let len = source.metadata().map_err(FormatError::io("read", model))?.len();
-    let saved = Wire::new(&mut source, &place).message(schema::NET, len)?;
-    let defined = definition.map(|path| Ok::<_, FormatError>((path, text(path)?))).transpose()?;
+    let (source, place) = file::open(model)?;
+    let definition = definition.map(definition_of).transpose()?;
+    network_with_weights(source, &place, definition, input)
+}
+
+/// [`read`], from files that are in memory already: `definition` is the text of a `.prototxt`, and
+/// `place` what errors call them.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(
+    model: impl Into<Cow<'static, [u8]>>,
+    place: &str,
+    definition: Option<&str>,
+    input: Option<Shape>,
+) -> Result<Model, FormatError> {
+    let definition =
+        definition.map(|text| Ok((message(text.as_bytes(), place)?, place.to_owned())));
+    network_with_weights(Source::memory(model), place, definition.transpose()?, input)
+}
+
+/// The network that a `.prototxt` describes, and what a reader should know of how it was read.
+///
+/// # Errors
+/// As [`read`].
+pub fn define(
+    definition: &Path,
+    input: Option<Shape>,
+) -> Result<(Graph, Vec<String>), FormatError> {
+    let (net, place) = definition_of(definition)?;
+    let network = network::network(&net, true, input, None, &place)?;
+    Ok((network.graph, network.warnings))
+}
+
+/// [`define`], from the text of a `.prototxt`; `place` is what errors call it.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse_definition(
+    text: &str,
+    place: &str,
+    input: Option<Shape>,
+) -> Result<(Graph, Vec<String>), FormatError> {
+    let net = message(text.as_bytes(), place)?;
+    let network = network::network(&net, true, input, None, place)?;
+    Ok((network.graph, network.warnings))
+}
+
+fn network_with_weights(
+    source: Source,
+    place: &str,
+    definition: Option<(Message, String)>,
+    input: Option<Shape>,
+) -> Result<Model, FormatError> {
+    let saved = Wire::new(source.reader(), place).message(schema::NET, source.len())?;
     let channels = channels(&saved);
-    let network = match &defined {
-        Some((path, net)) => {
-            network::network(net, true, input, channels, &path.display().to_string())?
-        }
-        None => network::network(&saved, false, input, channels, &place)?,
+    let network = match &definition {
+        Some((net, place)) => network::network(net, true, input, channels, place)?,
+        None => network::network(&saved, false, input, channels, place)?,
     };
     let (graph, mut warnings) = (network.graph, network.warnings);
 
-    let mut file = crate::read(model)?;
+    let mut file = TensorFile::of_source(source, place.to_owned())?;
     let mut said = file.listing().metadata.clone();
-    said.extend(defined.iter().flat_map(|(_, net)| metadata(net)));
+    said.extend(definition.iter().flat_map(|(net, _)| metadata(net)));
     let prepared = preparation(&said, graph.input());
     if prepared.is_some() && !said.contains_key(preparation::MEAN) {
         warnings.push(String::from("which mean is taken off pictures is not said: ImageNet's is"));
@@ -83,37 +133,30 @@ pub fn read(
     Ok(Model { graph, params, input: prepared, warnings, ports: None })
 }
 
-/// The network that a `.prototxt` describes, and what a reader should know of how it was read.
-///
-/// # Errors
-/// As [`read`].
-pub fn define(
-    definition: &Path,
-    input: Option<Shape>,
-) -> Result<(Graph, Vec<String>), FormatError> {
-    let net = text(definition)?;
-    let network = network::network(&net, true, input, None, &definition.display().to_string())?;
-    Ok((network.graph, network.warnings))
-}
-
-/// A network in protobuf's text format.
-fn text(path: &Path) -> Result<Message, FormatError> {
+/// A network in protobuf's text format, and what its file is called.
+fn definition_of(path: &Path) -> Result<(Message, String), FormatError> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(FormatError::io("read", path))?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_TEXT + 1).read_to_end(&mut bytes);
     read.map_err(FormatError::io("read", path))?;
+    Ok((message(&bytes, &place)?, place))
+}
+
+/// The message that a text is.
+fn message(bytes: &[u8], place: &str) -> Result<Message, FormatError> {
+    let place = || place.to_owned();
     if bytes.len() as u64 > MAX_TEXT {
         let (found, limit) = (String::from("the text"), format!("{MAX_TEXT} bytes"));
-        return Err(FormatError::TooLarge { place, found, limit });
+        return Err(FormatError::TooLarge { place: place(), found, limit });
     }
     let malformed = |offset: usize, found: String, expected: &str| FormatError::Malformed {
-        place: place.clone(),
+        place: place(),
         offset: offset as u64,
         found,
         expected: expected.to_owned(),
     };
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         malformed(error.valid_up_to(), String::from("bytes that are no UTF-8"), "a text")
     })?;
     text::parse(text).map_err(|refused| malformed(refused.at, refused.found, refused.expected))
@@ -234,7 +277,6 @@ mod tests {
     use striate_graph::Params;
 
     use super::*;
-    use crate::TensorFile;
 
     /// What `make.py` there wrote, and the tensors in it.
     const V1: &[u8] = include_bytes!("../tests/caffe/v1.caffemodel");

@@ -107,7 +107,7 @@ const PIECE: usize = 1 << 14;
 /// before the sizes that the file claims are checked.
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
     let (source, place) = open(path)?;
-    TensorFile::of(contents(&source, place)?, source)
+    TensorFile::of_source(source, place)
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -153,7 +153,8 @@ fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
     Ok(Contents { listing, start: len - stored, values: None })
 }
 
-fn open(path: &Path) -> Result<(Source, String), FormatError> {
+/// A weight file, or the one in a directory, and what it is called.
+pub(crate) fn open(path: &Path) -> Result<(Source, String), FormatError> {
     let inside = path.join(IN_DIRECTORY);
     let path = if inside.is_file() { &inside } else { path };
     let kind = fs::metadata(path).map_err(FormatError::io("read", path))?;
@@ -189,8 +190,11 @@ impl TensorFile {
         bytes: impl Into<Cow<'static, [u8]>>,
         place: &str,
     ) -> Result<TensorFile, FormatError> {
-        let source = Source::memory(bytes);
-        TensorFile::of(contents(&source, place.to_owned())?, source)
+        TensorFile::of_source(Source::memory(bytes), place.to_owned())
+    }
+
+    pub(crate) fn of_source(source: Source, place: String) -> Result<TensorFile, FormatError> {
+        TensorFile::of(contents(&source, place)?, source)
     }
 
     pub(crate) fn of(contents: Contents, source: Source) -> Result<TensorFile, FormatError> {
