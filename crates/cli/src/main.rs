@@ -18,6 +18,7 @@ mod predict;
 mod progress;
 mod run;
 mod show;
+mod size;
 mod source;
 mod train;
 mod val;
@@ -25,6 +26,7 @@ mod val;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use striate::formats::Limits;
 
 /// The runnable field guide of convolutional networks, from LeNet-5 to ResNet-200.
 #[derive(Parser)]
@@ -36,6 +38,9 @@ struct Cli {
     /// Prints nothing but results.
     #[arg(long, global = true)]
     quiet: bool,
+    /// The most memory that a file may take, as in 500MB [default: 8GiB].
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse)]
+    max_memory: Option<u64>,
 }
 
 #[derive(Subcommand)]
@@ -55,6 +60,9 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(memory) = cli.max_memory {
+        Limits { memory }.install();
+    }
     let done = match cli.verb {
         Verb::List(verb) => verb.run(),
         Verb::Show(verb) => verb.run(),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use striate_graph::{Graph, Naming, Shape};
 
+use crate::limits::{self, Limits, Room};
 use crate::protobuf::{message, wire};
 use crate::source::Source;
 use crate::{Dtype, Element, Format, FormatError, Listing, Model, StoredTensor, TensorFile, file};
@@ -34,8 +35,8 @@ pub use write::write;
 /// The first bytes of a file that [`is_model`] looks at.
 pub(crate) const SNIFFED: usize = 4096;
 
-/// The largest `.prototxt`; that of ResNet-152 has 120 kB.
-const MAX_TEXT: u64 = 16 << 20;
+/// The most bytes of memory that a byte of a `.prototxt` becomes: a field has three at least.
+const EXPANSION: u64 = 32;
 
 /// A network with the weights of a `.caffemodel`.
 ///
@@ -53,8 +54,9 @@ pub fn read(
     input: Option<Shape>,
 ) -> Result<Model, FormatError> {
     let (source, place) = file::open(model)?;
-    let definition = definition.map(definition_of).transpose()?;
-    network_with_weights(source, &place, definition, input)
+    let room = Room::within(&Limits::current());
+    let definition = definition.map(|path| definition_of(path, &room)).transpose()?;
+    network_with_weights(source, &place, definition, input, &room)
 }
 
 /// [`read`], from files that are in memory already: `definition` is the text of a `.prototxt`, and
@@ -68,9 +70,10 @@ pub fn parse(
     definition: Option<&str>,
     input: Option<Shape>,
 ) -> Result<Model, FormatError> {
-    let definition =
-        definition.map(|text| Ok((message(text.as_bytes(), place)?, place.to_owned())));
-    network_with_weights(Source::memory(model), place, definition.transpose()?, input)
+    let room = Room::within(&Limits::current());
+    let message = |text: &str| Ok((message(text.as_bytes(), place, &room)?, place.to_owned()));
+    let definition = definition.map(message).transpose()?;
+    network_with_weights(Source::memory(model), place, definition, input, &room)
 }
 
 /// The network that a `.prototxt` describes, and what a reader should know of how it was read.
@@ -81,7 +84,7 @@ pub fn define(
     definition: &Path,
     input: Option<Shape>,
 ) -> Result<(Graph, Vec<String>), FormatError> {
-    let (net, place) = definition_of(definition)?;
+    let (net, place) = definition_of(definition, &Room::within(&Limits::current()))?;
     let network = network::network(&net, true, input, None, &place)?;
     Ok((network.graph, network.warnings))
 }
@@ -95,7 +98,7 @@ pub fn parse_definition(
     place: &str,
     input: Option<Shape>,
 ) -> Result<(Graph, Vec<String>), FormatError> {
-    let net = message(text.as_bytes(), place)?;
+    let net = message(text.as_bytes(), place, &Room::within(&Limits::current()))?;
     let network = network::network(&net, true, input, None, place)?;
     Ok((network.graph, network.warnings))
 }
@@ -105,8 +108,9 @@ fn network_with_weights(
     place: &str,
     definition: Option<(Message, String)>,
     input: Option<Shape>,
+    room: &Room,
 ) -> Result<Model, FormatError> {
-    let saved = Wire::new(source.reader(), place).message(schema::NET, source.len())?;
+    let saved = Wire::new(source.reader(), place, room).message(schema::NET, source.len())?;
     let channels = channels(&saved);
     let network = match &definition {
         Some((net, place)) => network::network(net, true, input, channels, place)?,
@@ -114,7 +118,7 @@ fn network_with_weights(
     };
     let (graph, mut warnings) = (network.graph, network.warnings);
 
-    let mut file = TensorFile::of_source(source, place.to_owned())?;
+    let mut file = TensorFile::of_source(source, place.to_owned(), &Limits::current())?;
     let mut said = file.listing().metadata.clone();
     said.extend(definition.iter().flat_map(|(net, _)| metadata(net)));
     let prepared = preparation(&said, graph.input());
@@ -134,22 +138,24 @@ fn network_with_weights(
 }
 
 /// A network in protobuf's text format, and what its file is called.
-fn definition_of(path: &Path) -> Result<(Message, String), FormatError> {
+fn definition_of(path: &Path, room: &Room) -> Result<(Message, String), FormatError> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(FormatError::io("read", path))?;
     let mut bytes = Vec::new();
-    let read = file.take(MAX_TEXT + 1).read_to_end(&mut bytes);
+    let read = file.take(limits::PROTOTXT + 1).read_to_end(&mut bytes);
     read.map_err(FormatError::io("read", path))?;
-    Ok((message(&bytes, &place)?, place))
+    Ok((message(&bytes, &place, room)?, place))
 }
 
 /// The message that a text is.
-fn message(bytes: &[u8], place: &str) -> Result<Message, FormatError> {
+fn message(bytes: &[u8], place: &str, room: &Room) -> Result<Message, FormatError> {
     let place = || place.to_owned();
-    if bytes.len() as u64 > MAX_TEXT {
-        let (found, limit) = (String::from("the text"), format!("{MAX_TEXT} bytes"));
+    let len = bytes.len() as u64;
+    if len > limits::PROTOTXT {
+        let (found, limit) = (String::from("the text"), format!("{} bytes", limits::PROTOTXT));
         return Err(FormatError::TooLarge { place: place(), found, limit });
     }
+    room.take(EXPANSION * len, &place(), || format!("a text of {len} bytes"))?;
     let malformed = |offset: usize, found: String, expected: &str| FormatError::Malformed {
         place: place(),
         offset: offset as u64,
@@ -207,14 +213,15 @@ pub(crate) fn listing(
     source: &mut (impl Read + Seek),
     len: u64,
     place: String,
+    room: &Room,
 ) -> Result<Listing, FormatError> {
-    let net = Wire::new(&mut *source, &place).message(schema::NET, len)?;
+    let net = Wire::new(&mut *source, &place, room).message(schema::NET, len)?;
     let layers = net::layers(&net, false).map_err(|(name, found)| FormatError::Unsupported {
         place: place.clone(),
         found: format!("`{}`, {found}", name.escape_debug()),
         expected: String::from("layers of later ones: convert it with upgrade_net_proto_binary"),
     })?;
-    let mut tensors = blobs::tensors(&layers, source, &place)?;
+    let mut tensors = blobs::tensors(&layers, source, &place, room)?;
     let mut names = HashSet::new();
     if let Some(twice) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
         return Err(FormatError::Unsupported {
@@ -292,7 +299,8 @@ mod tests {
     /// The network that a file of weights describes.
     fn network_of(bytes: &[u8]) -> Result<network::Network, FormatError> {
         let len = bytes.len() as u64;
-        let net = Wire::new(Cursor::new(bytes), "bytes").message(schema::NET, len)?;
+        let net = Wire::new(Cursor::new(bytes), "bytes", &Room::within(&Limits::default()))
+            .message(schema::NET, len)?;
         network::network(&net, false, None, channels(&net), "bytes")
     }
 

@@ -38,6 +38,18 @@ pub enum FormatError {
         /// What is read instead, and what to do.
         expected: String,
     },
+    /// A pickle with more than tensors and plain values. Nothing of it was executed.
+    #[error(
+        "{place}: found {} in its pickle, which might execute anything, expected tensors and plain \
+         values alone: in PyTorch, torch.save(model.state_dict(), …)",
+        several(names)
+    )]
+    Foreign {
+        /// Where it was found.
+        place: String,
+        /// What it names that is not allowed, as `module.name`, each once.
+        names: Vec<String>,
+    },
     /// More bytes than are handled. Nothing was allocated for them.
     #[error("{place}: {found} is too large, the limit is {limit}")]
     TooLarge {
@@ -100,6 +112,17 @@ fn count(names: &[String]) -> String {
         0 => String::from("none"),
         n => format!("{n} ({})", listed.join(", ")),
     }
+}
+
+/// The first of the names, and how many more there are.
+fn several(names: &[String]) -> String {
+    const SAID: usize = 8;
+    let said: Vec<_> = names.iter().take(SAID).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(SAID) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", said.join(", "))
 }
 
 /// Every tensor of a file that does not fit a network. Printed: the counts, then a line a tensor.

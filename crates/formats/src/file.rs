@@ -6,17 +6,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use striate_graph::MAX_VOLUME;
 use striate_tensor::Tensor;
 
+use crate::limits::{self, Limits, Room};
 use crate::source::Source;
 use crate::strided::{self, Axis};
 use crate::{Dtype, Element, Format, FormatError, caffe, keras, onnx, pytorch, safetensors};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
-
-/// The most bytes of values that are read: 8 GiB.
-const MAX_VALUES: u64 = 1 << 33;
 
 /// A tensor as a file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +102,19 @@ const PIECE: usize = 1 << 14;
 ///
 /// # Errors
 /// [`FormatError`] if it cannot be read, is of no format that is known, is not whole, or holds more
-/// than tensors and plain values; more than 8 GiB of values are too large. Nothing is allocated
-/// before the sizes that the file claims are checked.
+/// than tensors and plain values; [`FormatError::TooLarge`] if it is beyond the limits, which are
+/// those of the process. Nothing is allocated before the sizes that the file claims are checked.
 pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
+    read_within(path, &Limits::current())
+}
+
+/// [`read`] within limits of the caller's.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(path: &Path, limits: &Limits) -> Result<TensorFile, FormatError> {
     let (source, place) = open(path)?;
-    TensorFile::of_source(source, place)
+    TensorFile::of_source(source, place, limits)
 }
 
 /// Reads what is in a weight file, but not the values.
@@ -115,39 +122,77 @@ pub fn read(path: &Path) -> Result<TensorFile, FormatError> {
 /// # Errors
 /// As [`read`].
 pub fn list(path: &Path) -> Result<Listing, FormatError> {
+    list_within(path, &Limits::current())
+}
+
+/// [`list`] within limits of the caller's.
+///
+/// # Errors
+/// As [`read`].
+pub fn list_within(path: &Path, limits: &Limits) -> Result<Listing, FormatError> {
     let (source, place) = open(path)?;
-    Ok(contents(&source, place)?.listing)
+    Ok(contents(&source, place, &Room::within(limits))?.listing)
+}
+
+/// What is in a source, within the limits of every format.
+fn contents(source: &Source, place: String, room: &Room) -> Result<Contents, FormatError> {
+    let contents = recognised(source, place, room)?;
+    let Listing { place, tensors, .. } = &contents.listing;
+    let too_large = |found: String, limit: String| {
+        Err(FormatError::TooLarge { place: place.clone(), found, limit })
+    };
+    if tensors.len() > limits::TENSORS {
+        let found = format!("a file of {} tensors", tensors.len());
+        return too_large(found, format!("{} tensors", limits::TENSORS));
+    }
+    for StoredTensor { name, shape, .. } in tensors {
+        if name.len() > limits::NAME {
+            let found = format!("the name of a tensor, {} bytes,", name.len());
+            return too_large(found, format!("{} bytes", limits::NAME));
+        }
+        let name = name.escape_debug();
+        if shape.len() > limits::AXES {
+            let found = format!("`{name}` of {} axes", shape.len());
+            return too_large(found, format!("{} axes", limits::AXES));
+        }
+        let volume = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+        if volume.is_none_or(|volume| volume > MAX_VOLUME) {
+            let found = format!("`{name}` of shape {shape:?}");
+            return too_large(found, format!("{MAX_VOLUME} values"));
+        }
+    }
+    Ok(contents)
 }
 
 /// What is in a source, by the format that its first bytes tell.
-fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
+fn recognised(source: &Source, place: String, room: &Room) -> Result<Contents, FormatError> {
     let len = source.len();
-    let mut room = [0; caffe::SNIFFED];
-    let sniffed = room.len().min(usize::try_from(len).unwrap_or(usize::MAX));
-    let first = source.bytes(0, &mut room[..sniffed]);
+    let mut head = [0; caffe::SNIFFED];
+    let sniffed = head.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+    let first = source.bytes(0, &mut head[..sniffed]);
     let first = first.map_err(FormatError::io("read", place.as_ref()))?;
     if first.starts_with(keras::MAGIC) {
-        return keras::contents(source, 0..len, &keras::Config::default(), place);
+        return keras::contents(source, 0..len, &keras::Config::default(), place, room);
     }
     if first.starts_with(pytorch::MAGIC) {
-        if let Some(contents) = keras::archive(source, &place)? {
+        if let Some(contents) = keras::archive(source, &place, room)? {
             return Ok(contents);
         }
-        let listing = pytorch::listing(source.reader(), place)?;
+        let listing = pytorch::listing(source.reader(), place, room)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
     if caffe::is_model(first) {
-        let listing = caffe::listing(&mut source.reader(), len, place)?;
+        let listing = caffe::listing(&mut source.reader(), len, place, room)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
     if onnx::is_model(first) {
-        return onnx::contents(source, place);
+        return onnx::contents(source, place, room);
     }
     if first.starts_with(pytorch::legacy::MAGIC) {
-        let listing = pytorch::legacy::listing(source.reader(), len, &place)?;
+        let listing = pytorch::legacy::listing(source.reader(), len, &place, room)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
-    let listing = safetensors::listing(&mut source.reader(), len, place)?;
+    let listing = safetensors::listing(&mut source.reader(), len, place, room)?;
     // The values are the last.
     let stored = listing.tensors.last().map_or(0, |tensor| tensor.range.end) as u64;
     Ok(Contents { listing, start: len - stored, values: None })
@@ -190,23 +235,41 @@ impl TensorFile {
         bytes: impl Into<Cow<'static, [u8]>>,
         place: &str,
     ) -> Result<TensorFile, FormatError> {
-        TensorFile::of_source(Source::memory(bytes), place.to_owned())
+        TensorFile::parse_within(bytes, place, &Limits::current())
     }
 
-    pub(crate) fn of_source(source: Source, place: String) -> Result<TensorFile, FormatError> {
-        TensorFile::of(contents(&source, place)?, source)
+    /// [`parse`](TensorFile::parse) within limits of the caller's.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn parse_within(
+        bytes: impl Into<Cow<'static, [u8]>>,
+        place: &str,
+        limits: &Limits,
+    ) -> Result<TensorFile, FormatError> {
+        TensorFile::of_source(Source::memory(bytes), place.to_owned(), limits)
     }
 
-    pub(crate) fn of(contents: Contents, source: Source) -> Result<TensorFile, FormatError> {
+    pub(crate) fn of_source(
+        source: Source,
+        place: String,
+        limits: &Limits,
+    ) -> Result<TensorFile, FormatError> {
+        let room = Room::within(limits);
+        TensorFile::of(contents(&source, place, &room)?, source, &room)
+    }
+
+    pub(crate) fn of(
+        contents: Contents,
+        source: Source,
+        room: &Room,
+    ) -> Result<TensorFile, FormatError> {
         let Contents { listing, start, values } = contents;
-        let stored: u64 = listing.tensors.iter().map(|tensor| tensor.range.len() as u64).sum();
-        if stored > MAX_VALUES {
-            return Err(FormatError::TooLarge {
-                place: listing.place,
-                found: format!("{stored} bytes of values"),
-                limit: format!("{MAX_VALUES} bytes"),
-            });
-        }
+        let floats = |t: &&StoredTensor| matches!(t.element, Element::Float(_));
+        let floats = listing.tensors.iter().filter(floats);
+        let volumes = floats.map(|tensor| tensor.shape.iter().product::<usize>() as u64);
+        let count = volumes.fold(0, u64::saturating_add);
+        room.take(count.saturating_mul(4), &listing.place, || format!("{count} values"))?;
         let source = values.unwrap_or(source);
         Ok(TensorFile { listing, source, start, panels: Mutex::default() })
     }
@@ -442,14 +505,30 @@ mod tests {
 
     #[test]
     fn values_beyond_the_limit_are_not_allocated() {
-        let stored = MAX_VALUES + 4;
+        let stored = limits::MEMORY + 4;
         let header = file("F32", 4, stored);
-        let len = header.len() as u64 + stored;
-        let listing = safetensors::listing(&mut &header[..], len, String::from("bytes")).unwrap();
-        let error =
-            TensorFile::of(Contents { listing, start: 0, values: None }, Source::memory(&[][..]))
-                .unwrap_err();
+        let (len, room) = (header.len() as u64 + stored, Room::within(&Limits::default()));
+        let place = String::from("bytes");
+        let listing = safetensors::listing(&mut &header[..], len, place, &room).unwrap();
+        let contents = Contents { listing, start: 0, values: None };
+        let error = TensorFile::of(contents, Source::memory(&[][..]), &room).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn memory_is_that_of_the_values_as_they_are_read() {
+        let mut bytes = file("F16", 2, 2000);
+        let header = bytes.len() as u64 - 8;
+        bytes.extend([0; 2000]);
+        let needed = safetensors::EXPANSION * header + 4000;
+        let within = |memory| TensorFile::parse_within(bytes.clone(), "x", &Limits { memory });
+        assert!(within(needed).is_ok());
+        let error = within(needed - 1).unwrap_err().to_string();
+        let expected = format!("the limit is {} bytes, which --max-memory raises", needed - 1);
+        assert!(error.contains("1000 values, 4000 bytes in memory"), "{error}");
+        assert!(error.ends_with(&expected), "{error}");
+        let error = within(1).unwrap_err().to_string();
+        assert!(error.starts_with("x: a header of"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use crate::file::Contents;
+use crate::limits::Room;
 use crate::source::Source;
 use crate::{CLASSES, Format, FormatError, INPUT, Listing, MODEL};
 use hdf5::{Dataset, Hdf5};
@@ -34,8 +35,9 @@ pub(crate) fn contents(
     section: Range<u64>,
     config: &Config,
     place: String,
+    room: &Room,
 ) -> Result<Contents, FormatError> {
-    let file = Hdf5::open(source, section.clone(), &place)?;
+    let file = Hdf5::open(source, section.clone(), &place, room)?;
     let (metadata, mut layers) = match legacy(&file)? {
         Some((metadata, layers)) => (metadata, layers),
         None => (own_metadata(&file)?, current(&file, config)?),

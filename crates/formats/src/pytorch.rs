@@ -4,6 +4,7 @@
 //! A file holds a `state_dict`, or a dictionary with one in it, as training scripts save. The pickle
 //! is read by [`pickle`], which executes nothing.
 
+mod foreign;
 pub(crate) mod legacy;
 mod pickle;
 mod write;
@@ -16,6 +17,7 @@ use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::limits::{self, Room};
 use crate::strided::Axis;
 use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor};
 use pickle::{Heap, Refused, Storage, Value, View};
@@ -26,41 +28,45 @@ pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 /// The entry with what a file of ours says besides, as JSON.
 const METADATA: &str = "striate.json";
 
-/// The most bytes of that.
-const MAX_METADATA: u64 = 1 << 20;
-
-/// The largest pickle: it describes tensors, some hundred bytes each.
-const MAX_PICKLE: u64 = 64 << 20;
-
 /// Under which keys training scripts save the state_dict, those first that are meant for inference.
 const STATES: [&str; 6] =
     ["state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net"];
 
 /// What is in the file. The ranges of the tensors count from its first byte.
-pub(crate) fn listing(source: impl Read + Seek, place: String) -> Result<Listing, FormatError> {
-    let archive = Archive::open(source, &place)?;
-    let (heap, root, _) =
-        pickle::run(&archive.program).map_err(|refused| told(refused, &place, archive.start))?;
+pub(crate) fn listing(
+    source: impl Read + Seek,
+    place: String,
+    room: &Room,
+) -> Result<Listing, FormatError> {
+    let archive = Archive::open(source, &place, room)?;
+    let (heap, root, _) = run(&archive.program, &place, archive.start, room)?;
     tensors(&heap, root, archive, place)
 }
 
-/// Why a pickle that begins at a byte of the file is refused.
-fn told(refused: Refused, place: &str, start: u64) -> FormatError {
-    match refused {
+/// What a pickle makes that begins at a byte of the file, and where it ends.
+fn run(
+    program: &[u8],
+    place: &str,
+    start: u64,
+    room: &Room,
+) -> Result<(Heap, Value, usize), FormatError> {
+    pickle::run(program, place, room).map_err(|refused| match refused {
         Refused::Malformed(at, found, expected) => FormatError::Malformed {
             place: place.to_owned(),
             offset: start + at as u64,
             found,
             expected: expected.to_owned(),
         },
-        Refused::Foreign(found) => FormatError::Unsupported {
-            place: place.to_owned(),
-            found: format!("{found} in its pickle, which might execute anything"),
-            expected: String::from(
-                "tensors and plain values alone: in PyTorch, torch.save(model.state_dict(), …)",
-            ),
+        Refused::Foreign(found) => match foreign::names(program) {
+            names if names.is_empty() => FormatError::Unsupported {
+                place: place.to_owned(),
+                found: format!("{found} in its pickle, which might execute anything"),
+                expected: String::from("tensors and plain values alone"),
+            },
+            names => FormatError::Foreign { place: place.to_owned(), names },
         },
-    }
+        Refused::TooLarge(error) => error,
+    })
 }
 
 /// The tensors of the state_dict, where they are in the file.
@@ -126,7 +132,11 @@ struct Archive {
 }
 
 impl Archive {
-    fn open(mut source: impl Read + Seek, place: &str) -> Result<Archive, FormatError> {
+    fn open(
+        mut source: impl Read + Seek,
+        place: &str,
+        room: &Room,
+    ) -> Result<Archive, FormatError> {
         let broken = |error: zip::result::ZipError| FormatError::Malformed {
             place: place.to_owned(),
             offset: 0,
@@ -141,6 +151,7 @@ impl Archive {
         let size =
             source.seek(SeekFrom::End(0)).map_err(FormatError::io("read", place.as_ref()))?;
         let mut zip = ZipArchive::new(source).map_err(broken)?;
+        limits::entries(zip.len(), place, room)?;
         let mut entries: BTreeMap<String, (usize, Range<u64>)> = BTreeMap::new();
         for index in 0..zip.len() {
             let entry = zip.by_index_raw(index).map_err(broken)?;
@@ -180,13 +191,15 @@ impl Archive {
             |name: &str, limit: u64| -> Result<Option<(u64, Vec<u8>)>, FormatError> {
                 let Some((index, range)) = entries.get(name) else { return Ok(None) };
                 let len = range.end - range.start;
+                let found = || format!("`{}` of {len} bytes", name.escape_debug());
                 if len > limit {
                     return Err(FormatError::TooLarge {
                         place: place.to_owned(),
-                        found: format!("`{}` of {len} bytes", name.escape_debug()),
+                        found: found(),
                         limit: format!("{limit} bytes"),
                     });
                 }
+                room.take(len, place, found)?;
                 let mut bytes = Vec::new();
                 let mut entry = zip.by_index(*index).map_err(broken)?;
                 entry.read_to_end(&mut bytes).map_err(|error| broken(error.into()))?;
@@ -198,9 +211,9 @@ impl Archive {
             let found = format!("values in {} order", order.escape_ascii());
             return Err(unsupported(found, "little: save them on such a machine"));
         }
-        let pickle = contents(&format!("{root}data.pkl"), MAX_PICKLE)?;
+        let pickle = contents(&format!("{root}data.pkl"), limits::PICKLE)?;
         let (start, program) = pickle.unwrap_or_default();
-        let said = contents(&format!("{root}{METADATA}"), MAX_METADATA)?;
+        let said = contents(&format!("{root}{METADATA}"), limits::METADATA)?;
         let metadata = said.map_or(Ok(BTreeMap::new()), |(start, json)| {
             serde_json::from_slice(&json).map_err(|error| FormatError::Malformed {
                 place: place.to_owned(),
@@ -411,8 +424,14 @@ mod tests {
             (&call[..], "found `posix.system` in its pickle"),
             (&new, "found `builtins.eval` in its pickle"),
             (&object, "found `a.b` in its pickle"),
-            (&inst, "found operation 0x69 at byte 7 in its pickle"),
-            (MODULE, "found `torch.nn.modules.linear.Linear` in its pickle"),
+            (&inst, "found `module.Name` in its pickle"),
+            (MODULE, "found `torch.nn.modules.linear.Linear`, `__builtin__.set` in"),
+        ] {
+            let error = parse(bytes).unwrap_err();
+            assert!(matches!(error, FormatError::Foreign { .. }), "{found}: {error:?}");
+            assert!(error.to_string().contains(found), "{found}: {error}");
+        }
+        for (bytes, found) in [
             (DEFLATED, "compressed or encrypted"),
             (&archive(b"}.", &[]), "found no dictionary of tensors by name"),
         ] {

@@ -17,6 +17,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::limits::{self, Room};
 use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor};
 
 pub(crate) use write::write;
@@ -26,8 +27,9 @@ const METADATA: &str = "__metadata__";
 /// Bytes of the header's length.
 const LENGTH: u64 = 8;
 
-/// The largest header the format allows.
-const MAX_HEADER: u64 = 100_000_000;
+/// The most bytes of memory that a byte of the header becomes: a tensor without values is described
+/// in some fifty, and kept, sorted and listed in some hundred.
+pub(crate) const EXPANSION: u64 = 16;
 
 /// Reads the header and leaves `source`, of `len` bytes, at the first value. Every number is
 /// checked: the ranges of the tensors fill exactly what is left.
@@ -35,11 +37,17 @@ pub(crate) fn listing(
     source: &mut impl Read,
     len: u64,
     place: String,
+    room: &Room,
 ) -> Result<Listing, FormatError> {
-    let bytes = header(source, len, &place)?;
+    let bytes = header(source, len, &place, room)?;
     let values = len - LENGTH - bytes.len() as u64;
     match serde_json::from_slice::<Header>(&bytes) {
-        Ok(Header { metadata, tensors }) => {
+        Ok(Header { count, .. }) if count > limits::TENSORS => Err(FormatError::TooLarge {
+            place,
+            found: format!("a header of {count} tensors"),
+            limit: format!("{} tensors", limits::TENSORS),
+        }),
+        Ok(Header { metadata, tensors, .. }) => {
             let tensors = stored(tensors, values, len - values, &place)?;
             Ok(Listing { place, format: Format::Safetensors, tensors, metadata })
         }
@@ -60,7 +68,12 @@ pub(crate) fn listing(
 }
 
 /// The bytes of the header.
-fn header(source: &mut impl Read, len: u64, place: &str) -> Result<Vec<u8>, FormatError> {
+fn header(
+    source: &mut impl Read,
+    len: u64,
+    place: &str,
+    room: &Room,
+) -> Result<Vec<u8>, FormatError> {
     let malformed = |offset, found: String, expected: &str| FormatError::Malformed {
         place: place.to_owned(),
         offset,
@@ -104,13 +117,14 @@ fn header(source: &mut impl Read, len: u64, place: &str) -> Result<Vec<u8>, Form
         let expected = "a whole safetensors file: if it is one, copy or download it again";
         return Err(malformed(0, found, expected));
     }
-    if claimed > MAX_HEADER {
+    if claimed > limits::HEADER {
         return Err(FormatError::TooLarge {
             place: place.to_owned(),
             found: format!("a header of {claimed} bytes"),
-            limit: format!("{MAX_HEADER} bytes"),
+            limit: format!("{} bytes", limits::HEADER),
         });
     }
+    room.take(EXPANSION * claimed, place, || format!("a header of {claimed} bytes"))?;
     let mut bytes = vec![0; claimed as usize];
     source.read_exact(&mut bytes).map_err(FormatError::io("read", place.as_ref()))?;
     match bytes.first() {
@@ -214,7 +228,10 @@ fn element(dtype: safetensors::Dtype) -> Element {
 
 struct Header {
     metadata: BTreeMap<String, String>,
+    /// No more than are allowed.
     tensors: BTreeMap<String, TensorInfo>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Serialize for Header {
@@ -247,20 +264,21 @@ impl<'de> Visitor<'de> for Entries {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let mut metadata = None;
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut count) = (BTreeMap::new(), 0);
         while let Some(name) = map.next_key::<String>()? {
             let explain = |error: A::Error| A::Error::custom(format!("`{name}`: {error}"));
             let known = if name == METADATA {
                 metadata.replace(map.next_value().map_err(explain)?).is_some()
             } else {
+                count += 1;
                 let info = map.next_value().map_err(explain)?;
-                tensors.insert(name.clone(), info).is_some()
+                count <= limits::TENSORS && tensors.insert(name.clone(), info).is_some()
             };
             if known {
                 return Err(A::Error::custom(format!("`{name}` is given twice")));
             }
         }
-        Ok(Header { metadata: metadata.unwrap_or_default(), tensors })
+        Ok(Header { metadata: metadata.unwrap_or_default(), tensors, count })
     }
 }
 
@@ -381,9 +399,10 @@ mod tests {
     fn sizes_are_checked_before_they_are_allocated() {
         let refused = |claimed: u64, len: u64| {
             let bytes = claimed.to_le_bytes();
-            listing(&mut &bytes[..], len, String::from("bytes")).unwrap_err()
+            let room = Room::within(&crate::Limits::default());
+            listing(&mut &bytes[..], len, String::from("bytes"), &room).unwrap_err()
         };
-        let too_large = refused(MAX_HEADER + 1, 1 << 40);
+        let too_large = refused(limits::HEADER + 1, 1 << 40);
         assert!(matches!(too_large, FormatError::TooLarge { .. }), "{too_large}");
         for claimed in [9, 1 << 32, u64::MAX] {
             assert!(matches!(refused(claimed, 16), FormatError::Malformed { .. }));

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +71,12 @@ struct State {
 
 const VERSION: u32 = 2;
 
+/// The largest `state.json`, in bytes: it has some thousand.
+pub const MAX_STATE: u64 = 1 << 20;
+
+/// The largest `log.jsonl`, in bytes: an epoch has some hundred.
+pub const MAX_LOG: u64 = 64 << 20;
+
 impl RunDir {
     /// The directory that is locked. Lines of the log that belong to epochs after `epochs` are
     /// dropped: they will be written again.
@@ -88,10 +94,9 @@ impl RunDir {
         let (path, steps, last) = (path.to_owned(), None, None);
         let mut run = RunDir { path, model, naming, input, steps, last, _lock: lock };
         let log = run.log_path();
-        let text = match fs::read_to_string(&log) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(io(&log, "read the log")(e)),
+        let text = match log.exists() {
+            true => read(&log, MAX_LOG, "read the log")?,
+            false => String::new(),
         };
         let mut kept = String::new();
         for line in text.lines() {
@@ -264,7 +269,7 @@ fn last(run: &Path) -> Result<PathBuf, TrainError> {
 
 fn state(directory: &Path) -> Result<State, TrainError> {
     let path = directory.join("state.json");
-    let text = fs::read_to_string(&path).map_err(io(&path, "read the state of the run"))?;
+    let text = read(&path, MAX_STATE, "read the state of the run")?;
     let malformed = |what| TrainError::Malformed { path: path.clone(), what };
     let state: State = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
     if state.version != VERSION {
@@ -275,6 +280,20 @@ fn state(directory: &Path) -> Result<State, TrainError> {
         )));
     }
     Ok(state)
+}
+
+/// A text of at most so many bytes.
+fn read(path: &Path, limit: u64, what: &'static str) -> Result<String, TrainError> {
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(io(path, what))?;
+    let read = file.take(limit + 1).read_to_string(&mut text).map_err(io(path, what))?;
+    match read as u64 <= limit {
+        true => Ok(text),
+        false => Err(TrainError::Malformed {
+            path: path.to_owned(),
+            what: format!("found more than {limit} bytes, expected the file of a run"),
+        }),
+    }
 }
 
 pub(crate) fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> TrainError {

@@ -19,7 +19,7 @@ mod recipe;
 mod schedule;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, Model, RunDir};
+pub use checkpoint::{Checkpoint, MAX_LOG, MAX_STATE, Model, RunDir};
 pub use data::{Data, Part};
 pub use error::TrainError;
 pub use evaluate::{evaluate, evaluate_crops};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::message::{Message, Value};
 use super::net::{Layer, merged};
+use crate::limits::Room;
 use crate::strided::Axis;
 use crate::{Dtype, Element, FormatError, StoredTensor};
 
@@ -27,6 +28,7 @@ pub(super) fn tensors(
     layers: &[Layer],
     source: &mut (impl Read + Seek),
     place: &str,
+    room: &Room,
 ) -> Result<Vec<StoredTensor>, FormatError> {
     let merged = merged(layers);
     let mut tensors = Vec::new();
@@ -38,7 +40,7 @@ pub(super) fn tensors(
         };
         let mut blobs = Vec::new();
         for (i, message) in layer.message.messages(&["blobs"]).enumerate() {
-            blobs.push(blob(message, source, place)?.map_err(|found| refused(i, found))?);
+            blobs.push(blob(message, source, place, room)?.map_err(|found| refused(i, found))?);
         }
         let called = |leaf: &str| {
             let name = merged.map_or(layer.name, |norm| layers[norm].name);
@@ -47,6 +49,7 @@ pub(super) fn tensors(
         match (layer.kind, blobs.len()) {
             (_, 0) => {}
             ("BatchNorm", 3) => {
+                blobs[2].pay(place, room)?;
                 let factor = blobs[2].values(source, place)?;
                 let &[factor] = factor.as_slice() else {
                     return Err(refused(2, format!("of {} values, for a factor", factor.len())));
@@ -54,6 +57,7 @@ pub(super) fn tensors(
                 // As Caffe has it, where nothing was seen yet.
                 let factor = if factor == 0.0 { 0.0 } else { 1.0 / factor };
                 for (mut blob, leaf) in blobs.into_iter().zip(["running_mean", "running_var"]) {
+                    blob.pay(place, room)?;
                     let mut values = blob.values(source, place)?;
                     values.iter_mut().for_each(|value| *value *= factor);
                     let mut bytes = Vec::with_capacity(4 * values.len());
@@ -107,6 +111,7 @@ fn blob(
     message: &Message,
     source: &mut (impl Read + Seek),
     place: &str,
+    room: &Room,
 ) -> Result<Result<Blob, String>, FormatError> {
     let pieces: Vec<&Value> = message.all("data").chain(message.all("double_data")).collect();
     let mut blob = Blob { shape: Vec::new(), dtype: Dtype::F32, range: 0..0, held: None };
@@ -119,6 +124,7 @@ fn blob(
                 let dtype = match piece {
                     Value::Packed(dtype, range) => {
                         let part = Blob { range: range.clone(), dtype: *dtype, ..Blob::default() };
+                        part.pay(place, room)?;
                         held.extend(part.bytes(source, place)?);
                         *dtype
                     }
@@ -185,6 +191,12 @@ impl Blob {
             ordinal: None,
             held: held.map(Arc::from),
         }
+    }
+
+    /// For its bytes and their copy, before they are read.
+    fn pay(&self, place: &str, room: &Room) -> Result<(), FormatError> {
+        let len = self.range.end - self.range.start;
+        room.take(len.saturating_mul(4), place, || format!("a blob of {len} bytes"))
     }
 
     fn bytes(&self, source: &mut (impl Read + Seek), place: &str) -> Result<Vec<u8>, FormatError> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::message::{Message, Value};
 use super::schema::upgraded;
+use crate::limits::LAYERS;
 
 /// Types of layers that give what is fed to a network.
 const SOURCES: [&str; 7] =
@@ -21,9 +22,6 @@ const JUDGES: [&str; 9] = [
     "Silence",
     "SoftmaxWithLoss",
 ];
-
-/// The most layers of a network; that of ResNet-1001 has some 5,000.
-const MAX_LAYERS: usize = 1 << 14;
 
 pub(super) struct Layer<'m> {
     pub(super) name: &'m str,
@@ -49,7 +47,7 @@ pub(super) fn layers(net: &Message, testing: bool) -> Result<Vec<Layer<'_>>, (St
         if message.get("layer").is_some() {
             return refused("a layer of the format of before 2013");
         }
-        if layers.len() == MAX_LAYERS {
+        if layers.len() == LAYERS {
             return refused("one of more than 16384 layers");
         }
         if testing && !in_test(message) {
@@ -164,7 +162,7 @@ mod tests {
             ("layers { layer { name: \"a\" } }", "before 2013"),
             ("layer { name: \"a\" }", "without a type"),
             ("layer { type: 3 }", "without a type"),
-            (&"layer { type: \"X\" }".repeat(MAX_LAYERS + 1), "more than 16384 layers"),
+            (&"layer { type: \"X\" }".repeat(LAYERS + 1), "more than 16384 layers"),
         ] {
             let net = text::parse(text).unwrap();
             assert!(layers(&net, true).is_err_and(|(_, what)| what.contains(found)));

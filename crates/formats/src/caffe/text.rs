@@ -4,10 +4,8 @@
 //! added to Caffe, is no mistake. Messages are kept on a stack of our own: no nesting is too deep for
 //! the thread's.
 
-use super::message::{MAX_FIELDS, Message, Value};
-
-/// How deep messages may lie in each other; Caffe's are four deep.
-const MAX_DEPTH: usize = 32;
+use super::message::{Message, Value};
+use crate::limits::{FIELDS, MESSAGE_DEPTH};
 
 /// What is no text format: the byte, what was found there, and what was expected.
 #[derive(Debug, PartialEq)]
@@ -65,8 +63,8 @@ pub(super) fn parse(text: &str) -> Result<Message, Refused> {
             }
         };
         fields += 1;
-        if fields > MAX_FIELDS {
-            return refused(format!("more than {MAX_FIELDS} fields"), "those of a network");
+        if fields > FIELDS {
+            return refused(format!("more than {FIELDS} fields"), "those of a network");
         }
         let (mut at, mut token) = lexer.next()?;
         let colon = token == Token::Mark(b':');
@@ -75,9 +73,9 @@ pub(super) fn parse(text: &str) -> Result<Message, Refused> {
         }
         match token {
             Token::Mark(mark @ (b'{' | b'<')) => {
-                if stack.len() == MAX_DEPTH {
+                if stack.len() == MESSAGE_DEPTH {
                     return refused(
-                        format!("more than {MAX_DEPTH} messages in each other"),
+                        format!("more than {MESSAGE_DEPTH} messages in each other"),
                         "fewer",
                     );
                 }
@@ -283,7 +281,7 @@ impl<'t> Lexer<'t> {
             if token == Token::Mark(b']') {
                 return Ok(values);
             }
-            if values.len() == MAX_FIELDS {
+            if values.len() == FIELDS {
                 return Err(Refused { at, found: token.what(), expected: "a shorter list" });
             }
             if token != Token::Mark(b',') {

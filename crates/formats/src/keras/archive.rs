@@ -11,20 +11,16 @@ use zip::{CompressionMethod, ZipArchive};
 use super::layers::Class;
 use crate::FormatError;
 use crate::file::Contents;
+use crate::limits::{self, Room};
 use crate::source::{Reader, Source};
 
 const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 const METADATA: &str = "metadata.json";
 
-/// The largest description: of a layer there are some thousand bytes.
-const MAX_TEXT: u64 = 64 << 20;
-
-/// The largest weights that are stored compressed, as they are held in memory.
-const MAX_INFLATED: u64 = 1 << 33;
-
-/// Deflate makes at most so many bytes of one.
-const MAX_RATIO: u64 = 1032;
+/// The most bytes of memory that a byte of a description becomes: a layer is described in some
+/// thirty at least.
+const EXPANSION: u64 = 8;
 
 /// What a model's configuration says of its layers.
 #[derive(Default)]
@@ -80,14 +76,19 @@ struct Metadata {
 }
 
 /// What is in an archive, if it is one of Keras's.
-pub(crate) fn contents(source: &Source, place: &str) -> Result<Option<Contents>, FormatError> {
+pub(crate) fn contents(
+    source: &Source,
+    place: &str,
+    room: &Room,
+) -> Result<Option<Contents>, FormatError> {
     let zip = ZipArchive::new(source.reader()).map_err(|error| broken(place, error))?;
-    let mut archive = Archive { zip, source, place };
+    let mut archive = Archive { zip, source, place, room };
     let index = |name| archive.zip.index_for_name(name);
     let (Some(config), Some(weights), metadata) = (index(CONFIG), index(WEIGHTS), index(METADATA))
     else {
         return Ok(None);
     };
+    limits::entries(archive.zip.len(), place, room)?;
     let config = Config::of(archive.json(config, CONFIG)?);
     let mut contents = archive.weights(weights, &config)?;
     if let Some(metadata) = metadata {
@@ -103,6 +104,7 @@ struct Archive<'s> {
     zip: ZipArchive<Reader<'s>>,
     source: &'s Source,
     place: &'s str,
+    room: &'s Room,
 }
 
 impl Archive<'_> {
@@ -110,17 +112,20 @@ impl Archive<'_> {
     fn json<T: DeserializeOwned>(&mut self, index: usize, name: &str) -> Result<T, FormatError> {
         let place = self.place;
         let entry = self.zip.by_index(index).map_err(|error| broken(place, error))?;
-        let mut bytes = Vec::new();
-        // What it says of its size is nothing to rely on.
-        let read = entry.take(MAX_TEXT + 1).read_to_end(&mut bytes);
-        read.map_err(|error| broken(place, error.into()))?;
-        if bytes.len() as u64 > MAX_TEXT {
+        let size = entry.size();
+        if size > limits::CONFIG {
             return Err(FormatError::TooLarge {
                 place: place.to_owned(),
-                found: format!("`{name}` in it"),
-                limit: format!("{MAX_TEXT} bytes"),
+                found: format!("`{name}` of {size} bytes in it"),
+                limit: format!("{} bytes", limits::CONFIG),
             });
         }
+        let taken = EXPANSION * size;
+        self.room.take(taken, place, || format!("`{name}` of {size} bytes in it"))?;
+        let mut bytes = Vec::new();
+        // What it says of its size may be a lie, which the sum of the entry then shows.
+        let read = entry.take(size).read_to_end(&mut bytes);
+        read.map_err(|error| broken(place, error.into()))?;
         serde_json::from_slice(&bytes).map_err(|error| FormatError::Metadata {
             place: place.to_owned(),
             key: name.to_owned(),
@@ -145,7 +150,7 @@ impl Archive<'_> {
                 found: format!("`{WEIGHTS}` of {stored} bytes"),
                 expected: String::from("it to end with the file: copy or download it again"),
             })?;
-            return super::contents(self.source, start..end, config, place.to_owned());
+            return super::contents(self.source, start..end, config, place.to_owned(), self.room);
         }
         if method != CompressionMethod::Deflated || encrypted {
             return Err(FormatError::Unsupported {
@@ -154,13 +159,17 @@ impl Archive<'_> {
                 expected: String::from("an archive as Keras makes, stored or deflated"),
             });
         }
-        let limit = MAX_INFLATED.min(stored.saturating_mul(MAX_RATIO));
+        let limit = stored.saturating_mul(limits::RATIO);
+        let found = || format!("`{WEIGHTS}` of {inflated} bytes in {stored}");
+        if inflated <= limit {
+            self.room.take(inflated, place, found)?;
+        }
         let mut bytes = Vec::new();
         let len = usize::try_from(inflated).unwrap_or(usize::MAX);
         if inflated > limit || bytes.try_reserve_exact(len).is_err() {
             return Err(FormatError::TooLarge {
                 place: place.to_owned(),
-                found: format!("`{WEIGHTS}` of {inflated} bytes in {stored}"),
+                found: found(),
                 limit: format!("{limit} bytes, and what is free"),
             });
         }
@@ -169,7 +178,7 @@ impl Archive<'_> {
         read.map_err(|error| broken(place, error.into()))?;
         let memory = Source::memory(bytes);
         let section = 0..memory.len();
-        let contents = super::contents(&memory, section, config, place.to_owned())?;
+        let contents = super::contents(&memory, section, config, place.to_owned(), self.room)?;
         Ok(Contents { values: Some(contents.values.unwrap_or(memory)), ..contents })
     }
 }

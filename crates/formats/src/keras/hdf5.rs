@@ -11,30 +11,15 @@ use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::messages::layout::DataLayout;
 use hdf5_reader::{ByteOrder, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer};
 
+use crate::limits::{self, Room};
 use crate::source::Source;
 use crate::{Dtype, Element, FormatError};
-
-/// The most groups of a file: a network of thirty thousand layers has them.
-const MAX_GROUPS: usize = 1 << 17;
-
-/// The deepest that groups lie in each other.
-const MAX_DEPTH: usize = 32;
-
-/// The largest header of a group or dataset, names of layers included.
-const MAX_HEADER: usize = 16 << 20;
-
-/// The largest chunk of a dataset.
-const MAX_CHUNK: usize = 256 << 20;
-
-/// The most bytes of values that are decoded, and how many a byte of the file may become: deflate
-/// makes at most 1032.
-const MAX_DECODED: u64 = 1 << 33;
-const MAX_RATIO: u64 = 1032;
 
 /// An HDF5 file within a source.
 pub(super) struct Hdf5<'p> {
     file: Hdf5File,
     place: &'p str,
+    room: &'p Room,
     start: u64,
     len: u64,
     /// Addresses of the groups that were walked through: each is in one place only.
@@ -78,16 +63,17 @@ impl<'p> Hdf5<'p> {
         source: &Source,
         bytes: Range<u64>,
         place: &'p str,
+        room: &'p Room,
     ) -> Result<Hdf5<'p>, FormatError> {
         let (start, len) = (bytes.start, bytes.end - bytes.start);
         let section = Section { source: source.clone(), bytes };
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
-            .with_max_chunk_bytes(MAX_CHUNK)
-            .with_max_object_header_bytes(MAX_HEADER);
+            .with_max_chunk_bytes(within(room, limits::CHUNK))
+            .with_max_object_header_bytes(within(room, limits::OBJECT_HEADER));
         let file = Hdf5File::from_storage_with_options(Arc::new(section), options)
             .map_err(|error| broken(place, start, &error))?;
-        let file = Hdf5 { file, place, start, len, seen: RefCell::default() };
+        let file = Hdf5 { file, place, room, start, len, seen: RefCell::default() };
         let superblock = file.file.superblock();
         let end = superblock.eof_address;
         if superblock.base_address != 0 {
@@ -172,11 +158,16 @@ impl<'p> Hdf5<'p> {
         let mut open = vec![(String::new(), root, 0)];
         while let Some((path, group, depth)) = open.pop() {
             let mut seen = self.seen.borrow_mut();
-            if depth > MAX_DEPTH || seen.len() == MAX_GROUPS {
+            self.room.take(path.len() as u64, self.place, || String::from("the groups' names"))?;
+            if depth > limits::GROUP_DEPTH || seen.len() == limits::GROUPS {
                 return Err(FormatError::TooLarge {
                     place: self.place.to_owned(),
                     found: format!("`{}`", path.escape_debug()),
-                    limit: format!("{MAX_GROUPS} groups, {MAX_DEPTH} in each other"),
+                    limit: format!(
+                        "{} groups, {} in each other",
+                        limits::GROUPS,
+                        limits::GROUP_DEPTH
+                    ),
                 });
             }
             // A group may be linked from several places, also from inside itself.
@@ -248,7 +239,10 @@ impl<'p> Hdf5<'p> {
             return Ok(None);
         }
         let len: u64 = datasets.clone().map(|dataset| dataset.range.len() as u64).sum();
-        let limit = MAX_DECODED.min(self.len.saturating_mul(MAX_RATIO));
+        let limit = self.len.saturating_mul(limits::RATIO);
+        if len <= limit {
+            self.room.take(len, self.place, || format!("{len} bytes of compressed values"))?;
+        }
         let mut values = Vec::new();
         if len > limit || values.try_reserve_exact(len as usize).is_err() {
             return Err(FormatError::TooLarge {
@@ -265,6 +259,11 @@ impl<'p> Hdf5<'p> {
         }
         Ok(Some(values))
     }
+}
+
+/// A limit, or what may still be taken.
+fn within(room: &Room, limit: usize) -> usize {
+    usize::try_from(room.left()).unwrap_or(usize::MAX).min(limit)
 }
 
 fn broken(place: &str, start: u64, error: &Error) -> FormatError {

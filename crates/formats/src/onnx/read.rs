@@ -13,6 +13,7 @@ use super::operator::Operator;
 use super::schema;
 use super::view::View;
 use crate::file::Contents;
+use crate::limits::{Limits, Room};
 use crate::protobuf::message::{Message, Value};
 use crate::protobuf::wire::Wire;
 use crate::source::Source;
@@ -45,7 +46,7 @@ pub struct ReadOptions {
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, FormatError> {
     let place = path.display().to_string();
     let source = File::open(path).and_then(Source::disk).map_err(FormatError::io("read", path))?;
-    model(source, folder_of(path), &place, options)
+    model(source, folder_of(path), &place, options, &Limits::current())
 }
 
 /// A folder may be the current one.
@@ -60,8 +61,10 @@ pub(super) fn model(
     folder: Option<PathBuf>,
     place: &str,
     options: &ReadOptions,
+    limits: &Limits,
 ) -> Result<Model, FormatError> {
-    let message = Wire::new(source.reader(), place).message(schema::MODEL, source.len())?;
+    let room = Room::within(limits);
+    let message = Wire::new(source.reader(), place, &room).message(schema::MODEL, source.len())?;
     let refused = |found: String, expected: &str| FormatError::Unsupported {
         place: place.to_owned(),
         found,
@@ -123,15 +126,19 @@ pub(super) fn model(
         tensors: tensors.collect(),
         metadata: metadata(&message),
     };
-    let file = TensorFile::of(Contents { listing, start: 0, values: None }, all)?;
+    let file = TensorFile::of(Contents { listing, start: 0, values: None }, all, &room)?;
     let params = file.weights(&graph, &Naming::NODES, &[])?;
     let input = params.input().cloned();
     Ok(Model { graph, params, input, warnings, ports: Some(ports) })
 }
 
 /// The weights that a model holds, called as there, without what is only computed with.
-pub(crate) fn contents(source: &Source, place: String) -> Result<Contents, FormatError> {
-    let message = Wire::new(source.reader(), &place).message(schema::MODEL, source.len())?;
+pub(crate) fn contents(
+    source: &Source,
+    place: String,
+    room: &Room,
+) -> Result<Contents, FormatError> {
+    let message = Wire::new(source.reader(), &place, room).message(schema::MODEL, source.len())?;
     let folder = match source {
         Source::Disk { .. } => folder_of(Path::new(&place)),
         Source::Memory(_) | Source::Several(_) => None,

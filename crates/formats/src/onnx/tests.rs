@@ -9,7 +9,7 @@ use striate_tensor::Rng;
 
 use super::{Options, ReadOptions, proto, read, write};
 use crate::source::Source;
-use crate::{FormatError, Model};
+use crate::{FormatError, Limits, Model};
 
 /// A node: its operator, what it reads and gives, and its attributes.
 fn node(kind: &str, input: &[&str], output: &str, attribute: Vec<proto::Attribute>) -> proto::Node {
@@ -78,7 +78,13 @@ fn parse_in(folder: &Path, bytes: &[u8]) -> Result<Model, FormatError> {
 }
 
 fn parse_bytes(bytes: &[u8]) -> Result<Model, FormatError> {
-    super::read::model(Source::memory(bytes.to_vec()), None, "bytes", &ReadOptions::default())
+    super::read::model(
+        Source::memory(bytes.to_vec()),
+        None,
+        "bytes",
+        &ReadOptions::default(),
+        &Limits::default(),
+    )
 }
 
 fn parse(model: &proto::Model) -> Result<Model, FormatError> {

@@ -5,9 +5,6 @@ use std::ops::Range;
 
 use crate::Dtype;
 
-/// The most fields that a file is read to: some hundred bytes each in memory.
-pub(crate) const MAX_FIELDS: usize = 1 << 20;
-
 /// The largest number that is taken for a size.
 const MAX_SIZE: f64 = (1u64 << 31) as f64;
 

@@ -5,7 +5,8 @@
 
 use std::io::{BufReader, Read, Seek};
 
-use super::message::{MAX_FIELDS, Message, Value};
+use super::message::{Message, Value};
+use crate::limits::{self, Room};
 use crate::{Dtype, FormatError};
 
 /// The fields of a message that are read: number, name, and what it holds.
@@ -29,20 +30,21 @@ pub(crate) enum Kind {
 
 pub(crate) const FLAG: Kind = Kind::Word(&[(0, "false"), (1, "true")]);
 
-/// The longest text: names of layers are some ten bytes long.
-const MAX_TEXT: u64 = 1 << 16;
+/// The most bytes of memory that a field takes, beside its text.
+const FIELD: u64 = 128;
 
 /// A file that is read from its first byte to its last.
 pub(crate) struct Wire<'p, R> {
     source: BufReader<R>,
     place: &'p str,
+    room: &'p Room,
     at: u64,
     fields: usize,
 }
 
 impl<'p, R: Read + Seek> Wire<'p, R> {
-    pub(crate) fn new(source: R, place: &'p str) -> Wire<'p, R> {
-        Wire { source: BufReader::new(source), place, at: 0, fields: 0 }
+    pub(crate) fn new(source: R, place: &'p str, room: &'p Room) -> Wire<'p, R> {
+        Wire { source: BufReader::new(source), place, room, at: 0, fields: 0 }
     }
 
     /// The message from here to `end`.
@@ -119,20 +121,21 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
                 self.skip(len, stop)?;
                 message.push(name, Value::Bytes(start..stop));
             }
-            Kind::Text if len <= MAX_TEXT => {
+            Kind::Text if len <= limits::TEXT => {
+                self.take(len)?;
                 let mut bytes = vec![0; len as usize];
                 self.read(&mut bytes, stop)?;
                 let text = String::from_utf8(bytes).map_err(|_| self.wrong(start, name))?;
                 message.push(name, Value::Text(text));
             }
-            Kind::Whole | Kind::Word(_) if len <= MAX_TEXT => {
+            Kind::Whole | Kind::Word(_) if len <= limits::TEXT => {
                 while self.at < stop {
                     self.count()?;
                     let value = whole(kind, self.varint(stop)?);
                     message.push(name, value.ok_or_else(|| self.wrong(start, name))?);
                 }
             }
-            Kind::Float if len <= MAX_TEXT && len.is_multiple_of(4) => {
+            Kind::Float if len <= limits::TEXT && len.is_multiple_of(4) => {
                 while self.at < stop {
                     self.count()?;
                     let number = f32::from_le_bytes(self.fixed(stop)?);
@@ -153,13 +156,13 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
     /// One more of what takes room in memory.
     fn count(&mut self) -> Result<(), FormatError> {
         self.fields += 1;
-        if self.fields <= MAX_FIELDS {
-            return Ok(());
+        if self.fields <= limits::FIELDS {
+            return self.take(FIELD);
         }
         Err(FormatError::TooLarge {
             place: self.place.to_owned(),
-            found: format!("more than {MAX_FIELDS} fields"),
-            limit: format!("{MAX_FIELDS} fields"),
+            found: format!("more than {} fields", limits::FIELDS),
+            limit: format!("{} fields", limits::FIELDS),
         })
     }
 
@@ -172,6 +175,11 @@ impl<'p, R: Read + Seek> Wire<'p, R> {
         } else {
             message.push(name, Value::Unpacked(dtype, bytes.to_vec()));
         }
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), FormatError> {
+        let found = || format!("a network of more than {} fields", self.fields);
+        self.room.take(bytes, self.place, found)
     }
 
     fn varint(&mut self, end: u64) -> Result<u64, FormatError> {
@@ -308,7 +316,8 @@ mod tests {
     ];
 
     fn read(bytes: &[u8]) -> Result<Message, FormatError> {
-        Wire::new(Cursor::new(bytes), "bytes").message(OUTER, bytes.len() as u64)
+        let room = Room::within(&crate::Limits::default());
+        Wire::new(Cursor::new(bytes), "bytes", &room).message(OUTER, bytes.len() as u64)
     }
 
     #[test]
@@ -357,10 +366,10 @@ mod tests {
 
     #[test]
     fn a_file_of_nothing_but_fields_is_too_large() {
-        let error = read(&[0x20, 0].repeat(MAX_FIELDS + 1)).unwrap_err();
+        let error = read(&[0x20, 0].repeat(limits::FIELDS + 1)).unwrap_err();
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error}");
         // Values one by one are no fields.
-        let inner = [0x15, 0, 0, 0x80, 0x3f].repeat(MAX_FIELDS + 1);
+        let inner = [0x15, 0, 0, 0x80, 0x3f].repeat(limits::FIELDS + 1);
         let mut bytes = Vec::new();
         delimited(2, &inner, &mut bytes);
         assert!(read(&bytes).is_ok());

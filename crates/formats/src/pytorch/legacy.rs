@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::pickle::{self, Heap, Value};
-use super::{Archive, MAX_PICKLE, element, tensors, told};
+use super::pickle::{Heap, Value};
+use super::{Archive, element, run, tensors};
+use crate::limits::{self, Room};
 use crate::{FormatError, Listing};
 
 /// How such a file begins: the pickle of 0x1950a86a20f9469cfc6c.
@@ -21,14 +22,18 @@ pub(crate) fn listing(
     mut source: impl Read + Seek,
     len: u64,
     place: &str,
+    room: &Room,
 ) -> Result<Listing, FormatError> {
     let mut bytes = Vec::new();
-    let read = source.by_ref().take(MAX_PICKLE).read_to_end(&mut bytes);
+    // Where the pickles end they say themselves.
+    let most = limits::PICKLE.min(len).min(room.left());
+    room.take(most, place, String::new)?;
+    let read = source.by_ref().take(most).read_to_end(&mut bytes);
     read.map_err(FormatError::io("read", place.as_ref()))?;
     let mut at = MAGIC.len();
     let mut next = || -> Result<(Heap, Value), FormatError> {
-        let run = pickle::run(bytes.get(at..).unwrap_or_default());
-        let (heap, value, end) = run.map_err(|refused| told(refused, place, at as u64))?;
+        let rest = bytes.get(at..).unwrap_or_default();
+        let (heap, value, end) = run(rest, place, at as u64, room)?;
         at += end;
         Ok((heap, value))
     };
@@ -111,7 +116,8 @@ mod tests {
     const GOOD: &[u8] = include_bytes!("../../tests/pytorch/legacy.pth");
 
     fn parse(bytes: &[u8]) -> Result<Listing, FormatError> {
-        listing(Cursor::new(bytes), bytes.len() as u64, "bytes")
+        let room = Room::within(&crate::Limits::default());
+        listing(Cursor::new(bytes), bytes.len() as u64, "bytes", &room)
     }
 
     #[test]

@@ -7,6 +7,9 @@
 
 use std::collections::HashMap;
 
+use crate::FormatError;
+use crate::limits::{self, Room};
+
 /// A value. Containers are in the [`Heap`], for a program may still fill those it has named.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value {
@@ -66,16 +69,28 @@ pub(super) struct Heap {
 }
 
 /// Why a program is refused.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Refused {
     /// It is broken: the byte, what is there and what should be.
     Malformed(usize, String, &'static str),
     /// It asks for something that is neither a tensor nor plain data.
     Foreign(String),
+    /// It is longer than is allowed, or makes too much.
+    TooLarge(FormatError),
 }
 
+/// The most bytes of memory that an operation takes, beside the texts that stand in the program.
+const OPERATION: u64 = 128;
+
+/// How many operations are paid for at a time.
+const TOGETHER: usize = 1 << 10;
+
 /// Runs a program to its end, and says where that is.
-pub(super) fn run(program: &[u8]) -> Result<(Heap, Value, usize), Refused> {
+pub(super) fn run(
+    program: &[u8],
+    place: &str,
+    room: &Room,
+) -> Result<(Heap, Value, usize), Refused> {
     let mut machine = Machine {
         program,
         at: 0,
@@ -84,8 +99,24 @@ pub(super) fn run(program: &[u8]) -> Result<(Heap, Value, usize), Refused> {
         memo: HashMap::new(),
         heap: Heap::default(),
         entries: 0,
+        operations: 0,
     };
+    let mut paid = 0;
     loop {
+        if machine.operations >= paid {
+            if paid >= limits::OPERATIONS {
+                return Err(Refused::TooLarge(FormatError::TooLarge {
+                    place: place.to_owned(),
+                    found: format!("a pickle of more than {paid} operations"),
+                    limit: format!("{} operations", limits::OPERATIONS),
+                }));
+            }
+            let next = machine.operations + TOGETHER - paid;
+            let found = || format!("a pickle of more than {paid} operations");
+            room.take(OPERATION * next as u64, place, found).map_err(Refused::TooLarge)?;
+            paid += next;
+        }
+        machine.operations += 1;
         if let Some(result) = machine.step()? {
             return Ok((machine.heap, result, machine.at));
         }
@@ -102,10 +133,9 @@ struct Machine<'a> {
     heap: Heap,
     /// Entries of dictionaries that were made from lists.
     entries: usize,
+    /// Operations so far; a tensor counts as many as it has axes.
+    operations: usize,
 }
-
-/// The most axes of a tensor, and bytes of a storage's key.
-const MOST: [usize; 2] = [64, 64];
 
 const WHOLE: &str = "a whole pickle: copy or download the file again";
 
@@ -356,7 +386,8 @@ impl Machine<'_> {
         };
         match *id {
             [Value::Text(kind), Value::Type(element), Value::Text(key), _, Value::Int(len)]
-                if self.heap.texts[kind] == "storage" && self.heap.texts[key].len() <= MOST[1] =>
+                if self.heap.texts[kind] == "storage"
+                    && self.heap.texts[key].len() <= limits::KEY =>
             {
                 let key = self.heap.texts[key].clone();
                 self.heap.storages.push(Storage { element, key, len });
@@ -413,12 +444,13 @@ impl Machine<'_> {
                     };
                     self.heap.lists[list].iter().map(number).collect::<Option<Vec<i64>>>()
                 };
-                if [shape, strides].iter().any(|&list| self.heap.lists[list].len() > MOST[0]) {
+                if [shape, strides].iter().any(|&list| self.heap.lists[list].len() > limits::AXES) {
                     return self.malformed("a tensor of too many axes", "64 at most");
                 }
                 let (Some(shape), Some(strides)) = (numbers(shape), numbers(strides)) else {
                     return self.malformed("a shape that is no numbers", WHOLE);
                 };
+                self.operations += shape.len();
                 self.heap.tensors.push(View { storage, element, offset, shape, strides });
                 Ok(Value::Tensor(self.heap.tensors.len() - 1))
             }
@@ -432,7 +464,7 @@ impl Machine<'_> {
 }
 
 /// What a name means, if it is one of those that are allowed.
-fn named(module: &str, name: &str) -> Result<Value, Refused> {
+pub(super) fn named(module: &str, name: &str) -> Result<Value, Refused> {
     Ok(match (module, name) {
         ("collections", "OrderedDict") => Value::Call(Call::OrderedDict),
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
@@ -460,11 +492,8 @@ fn named(module: &str, name: &str) -> Result<Value, Refused> {
         ("torch", "float8_e4m3fn") => Value::Type("F8_E4M3"),
         ("torch", "float8_e5m2") => Value::Type("F8_E5M2"),
         _ => {
-            return Err(Refused::Foreign(format!(
-                "`{}.{}`",
-                module.escape_debug(),
-                name.escape_debug()
-            )));
+            let name = format!("{}.{}", module.escape_debug(), name.escape_debug());
+            return Err(Refused::Foreign(name));
         }
     })
 }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Header, LENGTH, MAX_HEADER, METADATA};
+use super::{Header, LENGTH, METADATA};
+use crate::limits::HEADER;
 use crate::tensors::{Writing, check};
 use crate::{Dtype, FormatError, write_atomically};
 use safetensors::tensor::TensorInfo;
@@ -18,7 +19,7 @@ pub(crate) fn write(
     check(path, tensors, dtype)?;
     let mut sorted = tensors.to_vec();
     sorted.sort_by_key(|tensor| tensor.name);
-    let mut header = Header { metadata: metadata.clone(), tensors: BTreeMap::new() };
+    let mut header = Header { metadata: metadata.clone(), tensors: BTreeMap::new(), count: 0 };
     let mut end = 0;
     for tensor in &sorted {
         if tensor.name == METADATA {
@@ -33,8 +34,8 @@ pub(crate) fn write(
     let mut json = serde_json::to_vec(&header).map_err(|error| unwritable(error.to_string()))?;
     // So that the values are aligned.
     json.resize(json.len().next_multiple_of(LENGTH as usize), b' ');
-    if json.len() as u64 > MAX_HEADER {
-        return Err(unwritable(format!("names and metadata of more than {MAX_HEADER} bytes")));
+    if json.len() as u64 > HEADER {
+        return Err(unwritable(format!("names and metadata of more than {HEADER} bytes")));
     }
     write_atomically(path, |file| {
         file.write_all(&(json.len() as u64).to_le_bytes())?;
