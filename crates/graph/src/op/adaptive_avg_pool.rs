@@ -26,14 +26,35 @@ impl AdaptiveAvgPool {
 
     pub(super) fn cost(&self, input: Shape, output: Shape) -> Cost {
         let [_, h, w] = input.chw();
-        let seen = |n: usize, out: usize| -> usize {
-            (0..out).map(|i| ((i + 1) * n).div_ceil(out) - i * n / out).sum()
-        };
+        // Each window begins where the one before ends, or, where the pixels do not come out even, one
+        // before that.
+        let seen = |n: usize, out: usize| n + out - common(n, out);
         let pixels = seen(h, self.out.h) * seen(w, self.out.w);
         Cost {
             connections: (pixels * output.channels()) as u64,
             activations: output.volume() as u64,
             ..Cost::default()
+        }
+    }
+}
+
+/// The greatest common divisor.
+fn common(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_are_seen_as_often_as_one_by_one() {
+        for (n, out) in [(7, 7), (4, 1), (3, 2), (13, 6), (6, 13), (12, 8), (1, 5)] {
+            let along = |i: usize| ((i + 1) * n).div_ceil(out) - i * n / out;
+            let expected: usize = (0..out).map(along).sum();
+            let pool = AdaptiveAvgPool { out: Size { h: out, w: 1 } };
+            let cost = pool.cost(Shape::map(3, n, 1), Shape::map(3, out, 1));
+            assert_eq!(cost.connections, 3 * expected as u64, "{n} to {out}");
         }
     }
 }
