@@ -12,7 +12,9 @@ use striate_tensor::Tensor;
 use crate::limits::{self, Limits, Room};
 use crate::source::Source;
 use crate::strided::{self, Axis};
-use crate::{Dtype, Element, Format, FormatError, caffe, keras, onnx, pytorch, safetensors};
+use crate::{
+    Dtype, Element, Format, FormatError, archive, caffe, keras, onnx, pytorch, safetensors,
+};
 
 /// What a directory with weights, a checkpoint, calls them.
 const IN_DIRECTORY: &str = "model.safetensors";
@@ -175,10 +177,11 @@ fn recognised(source: &Source, place: String, room: &Room) -> Result<Contents, F
         return keras::contents(source, 0..len, &keras::Config::default(), place, room);
     }
     if first.starts_with(pytorch::MAGIC) {
-        if let Some(contents) = keras::archive(source, &place, room)? {
+        let mut zip = archive::open(source, &place, room)?;
+        if let Some(contents) = keras::archive(&mut zip, source, &place, room)? {
             return Ok(contents);
         }
-        let listing = pytorch::listing(source.reader(), place, room)?;
+        let listing = pytorch::listing(&mut zip, place, room)?;
         return Ok(Contents { listing, start: 0, values: None });
     }
     if caffe::is_model(first) {

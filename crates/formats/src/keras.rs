@@ -9,6 +9,7 @@ mod archive;
 mod hdf5;
 mod layers;
 mod order;
+mod section;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod atomic;
 pub mod caffe;
 mod digest;

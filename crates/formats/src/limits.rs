@@ -58,6 +58,15 @@ pub const OBJECT_HEADER: usize = 16 << 20;
 /// HDF5: the largest chunk of a dataset.
 pub const CHUNK: usize = 256 << 20;
 
+/// HDF5: the most bytes of names of groups, datasets and attributes.
+pub const NAMES: u64 = 256 << 20;
+
+/// HDF5: how many times the length of the file is read at most …
+pub const REREAD: u64 = 8;
+
+/// … and how many bytes beside that.
+pub const REREAD_BESIDE: u64 = 64 << 20;
+
 /// HDF5 and `.keras`: the most bytes that one compressed byte may become, which is what deflate
 /// makes at most.
 pub const RATIO: u64 = 1032;
@@ -144,17 +153,6 @@ impl Room {
             limit: format!("{memory} bytes, which --max-memory raises"),
         }
     }
-}
-
-/// That an archive has no more entries than are allowed. What is known of one is charged.
-pub(crate) fn entries(count: usize, place: &str, room: &Room) -> Result<(), FormatError> {
-    const KNOWN: u64 = 512;
-    let found = || format!("an archive of {count} entries");
-    if count > ENTRIES {
-        let (place, limit) = (place.to_owned(), format!("{ENTRIES} entries"));
-        return Err(FormatError::TooLarge { place, found: found(), limit });
-    }
-    room.take(KNOWN * count as u64, place, found)
 }
 
 #[cfg(test)]

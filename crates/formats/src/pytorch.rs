@@ -12,14 +12,14 @@ mod write;
 pub(crate) use write::write;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::ops::Range;
 
-use zip::{CompressionMethod, ZipArchive};
+use zip::CompressionMethod;
 
 use crate::limits::{self, Room};
 use crate::strided::Axis;
-use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor};
+use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor, archive};
 use pickle::{Heap, Refused, Storage, Value, View};
 
 /// How such a file begins.
@@ -34,11 +34,11 @@ const STATES: [&str; 6] =
 
 /// What is in the file. The ranges of the tensors count from its first byte.
 pub(crate) fn listing(
-    source: impl Read + Seek,
+    zip: &mut archive::Archive<'_>,
     place: String,
     room: &Room,
 ) -> Result<Listing, FormatError> {
-    let archive = Archive::open(source, &place, room)?;
+    let archive = Archive::of(zip, &place, room)?;
     let (heap, root, _) = run(&archive.program, &place, archive.start, room)?;
     tensors(&heap, root, archive, place)
 }
@@ -132,31 +132,21 @@ struct Archive {
 }
 
 impl Archive {
-    fn open(
-        mut source: impl Read + Seek,
+    fn of(
+        zip: &mut archive::Archive<'_>,
         place: &str,
         room: &Room,
     ) -> Result<Archive, FormatError> {
-        let broken = |error: zip::result::ZipError| FormatError::Malformed {
-            place: place.to_owned(),
-            offset: 0,
-            found: format!("a zip archive with a mistake ({error})"),
-            expected: String::from("a whole one, as torch.save makes: copy or download it again"),
-        };
+        let broken = |error| archive::broken(place, error);
         let unsupported = |found: String, expected: &str| FormatError::Unsupported {
             place: place.to_owned(),
             found,
             expected: expected.to_owned(),
         };
-        let size =
-            source.seek(SeekFrom::End(0)).map_err(FormatError::io("read", place.as_ref()))?;
-        let mut zip = ZipArchive::new(source).map_err(broken)?;
-        limits::entries(zip.len(), place, room)?;
         let mut entries: BTreeMap<String, (usize, Range<u64>)> = BTreeMap::new();
         for index in 0..zip.len() {
             let entry = zip.by_index_raw(index).map_err(broken)?;
             let name = entry.name().map_err(broken)?.into_owned();
-            let (start, len) = (entry.data_start().unwrap_or(0), entry.compressed_size());
             if name.split('/').nth(1) == Some("code") {
                 return Err(unsupported(
                     String::from("a program of TorchScript"),
@@ -167,18 +157,8 @@ impl Archive {
                 let found = format!("`{}`, compressed or encrypted", name.escape_debug());
                 return Err(unsupported(found, "an archive as torch.save makes, uncompressed"));
             }
-            let Some(end) = start.checked_add(len).filter(|end| *end <= size) else {
-                return Err(FormatError::Malformed {
-                    place: place.to_owned(),
-                    offset: start,
-                    found: format!("`{}` of {len} bytes", name.escape_debug()),
-                    expected: format!("it to end by {size}: copy or download the file again"),
-                });
-            };
-            if entries.insert(name.clone(), (index, start..end)).is_some() {
-                let found = format!("`{}` twice", name.escape_debug());
-                return Err(unsupported(found, "an archive as torch.save makes"));
-            }
+            let start = entry.data_start().unwrap_or(0);
+            entries.insert(name, (index, start..start + entry.compressed_size()));
         }
         let root = entries.keys().find_map(|name| {
             name.strip_suffix("data.pkl").filter(|root| root.matches('/').count() <= 1)

@@ -5,14 +5,14 @@ use std::io::Read;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use zip::result::ZipError;
-use zip::{CompressionMethod, ZipArchive};
+use zip::CompressionMethod;
 
 use super::layers::Class;
 use crate::FormatError;
+use crate::archive::{self, broken};
 use crate::file::Contents;
 use crate::limits::{self, Room};
-use crate::source::{Reader, Source};
+use crate::source::Source;
 
 const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
@@ -77,18 +77,17 @@ struct Metadata {
 
 /// What is in an archive, if it is one of Keras's.
 pub(crate) fn contents(
+    zip: &mut archive::Archive<'_>,
     source: &Source,
     place: &str,
     room: &Room,
 ) -> Result<Option<Contents>, FormatError> {
-    let zip = ZipArchive::new(source.reader()).map_err(|error| broken(place, error))?;
     let mut archive = Archive { zip, source, place, room };
     let index = |name| archive.zip.index_for_name(name);
     let (Some(config), Some(weights), metadata) = (index(CONFIG), index(WEIGHTS), index(METADATA))
     else {
         return Ok(None);
     };
-    limits::entries(archive.zip.len(), place, room)?;
     let config = Config::of(archive.json(config, CONFIG)?);
     let mut contents = archive.weights(weights, &config)?;
     if let Some(metadata) = metadata {
@@ -100,14 +99,14 @@ pub(crate) fn contents(
 }
 
 /// An archive, where it is.
-struct Archive<'s> {
-    zip: ZipArchive<Reader<'s>>,
-    source: &'s Source,
-    place: &'s str,
-    room: &'s Room,
+struct Archive<'a, 's> {
+    zip: &'a mut archive::Archive<'s>,
+    source: &'a Source,
+    place: &'a str,
+    room: &'a Room,
 }
 
-impl Archive<'_> {
+impl Archive<'_, '_> {
     /// What a text of the archive says.
     fn json<T: DeserializeOwned>(&mut self, index: usize, name: &str) -> Result<T, FormatError> {
         let place = self.place;
@@ -180,14 +179,5 @@ impl Archive<'_> {
         let section = 0..memory.len();
         let contents = super::contents(&memory, section, config, place.to_owned(), self.room)?;
         Ok(Contents { values: Some(contents.values.unwrap_or(memory)), ..contents })
-    }
-}
-
-fn broken(place: &str, error: ZipError) -> FormatError {
-    FormatError::Malformed {
-        place: place.to_owned(),
-        offset: 0,
-        found: format!("a zip archive with a mistake ({error})"),
-        expected: String::from("a whole one, as Keras makes: copy or download it again"),
     }
 }

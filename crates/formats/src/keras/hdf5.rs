@@ -9,8 +9,9 @@ use hdf5_reader::error::Error;
 use hdf5_reader::group::Group;
 use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::messages::layout::DataLayout;
-use hdf5_reader::{ByteOrder, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer};
+use hdf5_reader::{ByteOrder, Datatype, Hdf5File, OpenOptions};
 
+use super::section::Section;
 use crate::limits::{self, Room};
 use crate::source::Source;
 use crate::{Dtype, Element, FormatError};
@@ -36,28 +37,6 @@ pub(super) struct Dataset {
     dataset: hdf5_reader::Dataset,
 }
 
-/// A part of a source as the crate wants it.
-struct Section {
-    source: Source,
-    bytes: Range<u64>,
-}
-
-impl Storage for Section {
-    fn len(&self) -> u64 {
-        self.bytes.end - self.bytes.start
-    }
-
-    fn read_range(&self, offset: u64, len: usize) -> Result<StorageBuffer, Error> {
-        let available = self.len().saturating_sub(offset);
-        if len as u64 > available {
-            return Err(Error::UnexpectedEof { offset, needed: len as u64, available });
-        }
-        let mut room = vec![0; len];
-        self.source.read(self.bytes.start + offset, &mut room)?;
-        Ok(StorageBuffer::from_vec(room))
-    }
-}
-
 impl<'p> Hdf5<'p> {
     pub(super) fn open(
         source: &Source,
@@ -66,7 +45,7 @@ impl<'p> Hdf5<'p> {
         room: &'p Room,
     ) -> Result<Hdf5<'p>, FormatError> {
         let (start, len) = (bytes.start, bytes.end - bytes.start);
-        let section = Section { source: source.clone(), bytes };
+        let section = Section::new(source.clone(), bytes);
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
             .with_max_chunk_bytes(within(room, limits::CHUNK))
@@ -76,6 +55,9 @@ impl<'p> Hdf5<'p> {
         let file = Hdf5 { file, place, room, start, len, seen: RefCell::default() };
         let superblock = file.file.superblock();
         let end = superblock.eof_address;
+        if [superblock.offset_size, superblock.length_size] != [8, 8] {
+            return Err(file.malformed("addresses or lengths of another size", "eight bytes"));
+        }
         if superblock.base_address != 0 {
             return Err(file.malformed("addresses from elsewhere than its first byte", "from it"));
         }
@@ -267,12 +249,28 @@ fn within(room: &Room, limit: usize) -> usize {
 }
 
 fn broken(place: &str, start: u64, error: &Error) -> FormatError {
+    if let Error::ResourceLimit(found) = root(error) {
+        return FormatError::TooLarge {
+            place: place.to_owned(),
+            found: format!("an HDF5 file ({})", found.escape_debug()),
+            limit: String::from("what a network needs, and --max-memory"),
+        };
+    }
     FormatError::Malformed {
         place: place.to_owned(),
         offset: start,
         found: format!("an HDF5 file with a mistake ({})", error.to_string().escape_debug()),
         expected: String::from("a whole one, as Keras makes: copy or download it again"),
     }
+}
+
+/// What went wrong, without where.
+fn root(error: &Error) -> &Error {
+    let mut error = error;
+    while let Error::Context { source, .. } = error {
+        error = source;
+    }
+    error
 }
 
 /// The type of a dataset's values, and the bytes of one.

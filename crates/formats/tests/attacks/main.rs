@@ -1,0 +1,151 @@
+//! A gallery of attacks: each is made here, byte by byte, and says what a naive reader would do. All
+//! ways to open a file are tried; each must refuse it with the right error, or have no use for what
+//! is evil in it. Nothing is timed: what would run away would not end, or be seen by its memory.
+
+mod caffe;
+mod graph;
+mod hdf5;
+mod pickle;
+mod safetensors;
+mod zip;
+
+use std::fmt::Debug;
+use std::fs;
+
+use striate_formats::{FormatError, Listing, TensorFile, list, load, read};
+use striate_graph::{Graph, Naming, Shape};
+
+/// A file that somebody made on purpose.
+pub(crate) struct Attack {
+    /// What kind it is, in a few words.
+    pub(crate) name: &'static str,
+    /// What a reader would do that does not expect it.
+    pub(crate) naive: &'static str,
+    /// Its bytes.
+    pub(crate) file: Vec<u8>,
+    /// What becomes of it here.
+    pub(crate) outcome: Outcome,
+}
+
+/// What becomes of it.
+pub(crate) enum Outcome {
+    /// An error of the kind, which says this.
+    Refused(Kind, &'static str),
+    /// The tensors of these names are there, and nothing else happens.
+    Harmless(&'static [&'static str]),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Malformed,
+    Unsupported,
+    Foreign,
+    TooLarge,
+    Metadata,
+}
+
+pub(crate) fn refused(
+    name: &'static str,
+    naive: &'static str,
+    file: impl Into<Vec<u8>>,
+    kind: Kind,
+    says: &'static str,
+) -> Attack {
+    Attack { name, naive, file: file.into(), outcome: Outcome::Refused(kind, says) }
+}
+
+pub(crate) fn harmless(
+    name: &'static str,
+    naive: &'static str,
+    file: impl Into<Vec<u8>>,
+    tensors: &'static [&'static str],
+) -> Attack {
+    Attack { name, naive, file: file.into(), outcome: Outcome::Harmless(tensors) }
+}
+
+/// The kind of an error.
+pub(crate) fn kind(error: &FormatError) -> Option<Kind> {
+    match error {
+        FormatError::Malformed { .. } => Some(Kind::Malformed),
+        FormatError::Unsupported { .. } => Some(Kind::Unsupported),
+        FormatError::Foreign { .. } => Some(Kind::Foreign),
+        FormatError::TooLarge { .. } => Some(Kind::TooLarge),
+        FormatError::Metadata { .. } => Some(Kind::Metadata),
+        _ => None,
+    }
+}
+
+/// The process never asks for more memory than this, what its threads reserve for themselves
+/// included: the largest file has 60 MB, and what the files claim to hold are gigabytes.
+const MEMORY: u64 = 1 << 30;
+
+/// In one test, so that the memory is that of the readers.
+#[test]
+fn every_attack_is_refused_or_harmless() {
+    let network = Graph::build(Shape::map(1, 4, 4), |x| x.at("c").conv(3, 2)).unwrap();
+    let all = [
+        pickle::attacks(),
+        zip::attacks(),
+        safetensors::attacks(),
+        hdf5::attacks(),
+        caffe::attacks(),
+    ];
+    let mut failures = Vec::new();
+    for attack in all.into_iter().flatten() {
+        let Attack { name, naive, file, outcome } = attack;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights");
+        fs::write(&path, &file).unwrap();
+        let parsed = TensorFile::parse(file, "bytes").map(|file| file.listing().clone());
+        let listed = list(&path);
+        let names = |opened: Result<Listing, FormatError>| -> Result<Vec<String>, FormatError> {
+            Ok(opened?.tensors.into_iter().map(|tensor| tensor.name).collect())
+        };
+        let weights = read(&path).and_then(|file| file.weights(&network, &Naming::NODES, &[]));
+        let loaded = load(&path, &network, &Naming::NODES);
+        let mut failed = |door: &str, found: &dyn Debug| {
+            failures.push(format!("{name}: {door} {found:?}; a naive reader would {naive}"));
+        };
+        match outcome {
+            Outcome::Refused(expected, says) => {
+                let opened = [("parse", names(parsed)), ("list", names(listed))];
+                let fitted = [
+                    ("weights", weights.map(|_| vec![String::from("its weights")])),
+                    ("load", loaded.map(|_| vec![String::from("its values")])),
+                ];
+                for (door, opened) in opened.into_iter().chain(fitted) {
+                    match opened {
+                        Ok(names) => failed(door, &names),
+                        Err(error) if kind(&error) != Some(expected) => failed(door, &error),
+                        Err(error) if !error.to_string().contains(says) => failed(door, &error),
+                        Err(_) => {}
+                    }
+                }
+            }
+            Outcome::Harmless(tensors) => {
+                for (door, opened) in [("parse", names(parsed)), ("list", names(listed))] {
+                    if !opened.as_ref().is_ok_and(|names| names == tensors) {
+                        failed(door, &opened);
+                    }
+                }
+            }
+        }
+        if fs::read_dir(directory.path()).unwrap().count() != 1 {
+            failed("there are", &"files that were written");
+        }
+        if memory() > MEMORY {
+            failed("memory is", &memory());
+            break;
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The most memory that this process has had, in bytes, whether it was written to or not. Elsewhere
+/// than on Linux nothing tells it.
+fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().split(' ').next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
