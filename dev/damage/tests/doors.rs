@@ -4,7 +4,7 @@ use damage::{DOORS, Mutation};
 use striate_tensor::Rng;
 
 /// Changed files a door.
-const ROUNDS: u64 = 3000;
+const ROUNDS: u64 = 20_000;
 
 #[test]
 fn good_files_are_taken() {
