@@ -71,7 +71,11 @@ pub(crate) fn kind(error: &FormatError) -> Option<Kind> {
         FormatError::Foreign { .. } => Some(Kind::Foreign),
         FormatError::TooLarge { .. } => Some(Kind::TooLarge),
         FormatError::Metadata { .. } => Some(Kind::Metadata),
-        _ => None,
+        FormatError::Io { .. }
+        | FormatError::Mismatch { .. }
+        | FormatError::NotOne { .. }
+        | FormatError::Unwritable { .. }
+        | _ => None,
     }
 }
 
