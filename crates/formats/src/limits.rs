@@ -74,13 +74,13 @@ pub const RATIO: u64 = 1032;
 /// `.keras`: the largest text. Of a layer it has some thousand bytes.
 pub const CONFIG: u64 = 64 << 20;
 
-/// Caffe: the most fields of a network.
+/// Caffe and ONNX: the most fields of a network.
 pub const FIELDS: usize = 1 << 20;
 
 /// Caffe: the most layers of a network; that of ResNet-1001 has some 5,000.
 pub const LAYERS: usize = 1 << 14;
 
-/// Caffe: the longest text, in bytes. Names of layers are some ten bytes long.
+/// Caffe and ONNX: the longest text, in bytes. Names of layers are some ten bytes long.
 pub const TEXT: u64 = 1 << 16;
 
 /// Caffe: the deepest that messages lie in each other; Caffe's own are four deep.
@@ -88,6 +88,18 @@ pub const MESSAGE_DEPTH: usize = 32;
 
 /// Caffe: the largest `.prototxt`; that of ResNet-152 has 120 kB.
 pub const PROTOTXT: u64 = 16 << 20;
+
+/// ONNX: the most axes of a value that is computed when the file is read.
+pub const COMPUTED_AXES: usize = 32;
+
+/// ONNX: the most values that are computed with at a time: 64 MiB.
+pub const COMPUTED: usize = 1 << 24;
+
+/// ONNX: the most values that are computed with in all, and the most that one value becomes.
+pub const COMPUTED_IN_ALL: usize = 1 << 28;
+
+/// ONNX: the most files beside it that its weights are in.
+pub const FILES: usize = 1 << 10;
 
 /// The limit of the process, in bytes.
 static CURRENT: AtomicU64 = AtomicU64::new(MEMORY);

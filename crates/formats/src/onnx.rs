@@ -19,6 +19,6 @@ mod view;
 mod windows;
 mod write;
 
-pub use read::{ReadOptions, read};
+pub use read::{ReadOptions, parse, read};
 pub(crate) use read::{contents, is_model};
 pub use write::{OPSETS, Options, write};

@@ -6,8 +6,8 @@ use std::io::{Cursor, Write};
 
 use striate_data::{Digits, decode, preprocess};
 use striate_formats::limits::RATIO;
-use striate_formats::{Element, INPUT, TensorFile, caffe};
-use striate_graph::{Graph, Naming, Shape};
+use striate_formats::{Element, INPUT, TensorFile, caffe, onnx as from_onnx};
+use striate_graph::{Graph, Naming, ParamSource, Shape};
 use striate_train::Checkpoint;
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
@@ -104,9 +104,19 @@ pub fn keras_config(config: &[u8]) -> bool {
 /// Caffe's networks with their weights, as weights and as a network.
 pub fn caffemodel(bytes: &[u8]) -> bool {
     if let Ok(model) = caffe::parse(bytes.to_vec(), "bytes", None, None) {
-        assert_eq!(**model.params.layout(), model.graph.layout());
+        assert_eq!(*model.params.layout(), model.graph.layout());
     }
     weights(bytes.to_vec())
+}
+
+/// Networks in ONNX with their weights, as weights and as a network.
+pub fn onnx(bytes: &[u8]) -> bool {
+    let read = from_onnx::parse(bytes.to_vec(), "bytes", &from_onnx::ReadOptions::default());
+    if let Ok(model) = &read {
+        assert_eq!(*model.params.layout(), model.graph.layout());
+    }
+    weights(bytes.to_vec());
+    read.is_ok()
 }
 
 /// Caffe's definitions, with the input that they have and with one by hand.

@@ -1,6 +1,8 @@
 //! Small files that are as they should be: those of the tests beside the readers.
 
-use striate_graph::InputSpec;
+use striate_formats::onnx as to_onnx;
+use striate_graph::{Graph, Init, InputSpec, Params, Shape, add};
+use striate_tensor::Rng;
 
 use crate::files::entries;
 
@@ -72,6 +74,24 @@ pub(crate) fn keras_config() -> Vec<Vec<u8>> {
 
 pub(crate) fn caffemodel() -> Vec<Vec<u8>> {
     owned(&[file!("formats/tests/caffe/v1.caffemodel"), file!("formats/tests/caffe/v2.caffemodel")])
+}
+
+pub(crate) fn onnx() -> Vec<Vec<u8>> {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        let x = x.at("conv1").conv(3, 4).batch_norm().relu().max_pool(2, 2);
+        let x = add(x.at("conv2").conv(3, 4).pad(1), x);
+        x.flatten().at("fc").linear(5).softmax()
+    });
+    let graph = graph.expect("it builds");
+    let params = Params::init(&graph, &Init::LeCun, &Rng::new(1));
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |opset| {
+        let path = folder.path().join("model.onnx");
+        let options = to_onnx::Options { opset, ..to_onnx::Options::default() };
+        to_onnx::write(&path, &graph, &params, &options).expect("it is written");
+        std::fs::read(&path).expect("it is read")
+    };
+    vec![write(13), write(21)]
 }
 
 pub(crate) fn prototxt() -> Vec<Vec<u8>> {

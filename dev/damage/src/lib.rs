@@ -10,7 +10,7 @@ mod mutation;
 mod networks;
 
 pub use files::{
-    caffemodel, hdf5, idx, input_spec, keras_archive, keras_config, legacy, pickle, picture,
+    caffemodel, hdf5, idx, input_spec, keras_archive, keras_config, legacy, onnx, pickle, picture,
     prototxt, pytorch, safetensors, state,
 };
 pub use mutation::Mutation;
@@ -28,7 +28,7 @@ pub struct Door {
 }
 
 /// All of them.
-pub const DOORS: [Door; 14] = [
+pub const DOORS: [Door; 15] = [
     Door { name: "safetensors", enter: safetensors, good: good::safetensors },
     Door { name: "input_spec", enter: input_spec, good: good::input_spec },
     Door { name: "pytorch", enter: pytorch, good: good::pytorch },
@@ -39,6 +39,7 @@ pub const DOORS: [Door; 14] = [
     Door { name: "keras_config", enter: keras_config, good: good::keras_config },
     Door { name: "caffemodel", enter: caffemodel, good: good::caffemodel },
     Door { name: "prototxt", enter: prototxt, good: good::prototxt },
+    Door { name: "onnx", enter: onnx, good: good::onnx },
     Door { name: "idx", enter: idx, good: good::idx },
     Door { name: "picture", enter: picture, good: good::picture },
     Door { name: "graph", enter: graph, good: good::graph },

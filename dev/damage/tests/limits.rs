@@ -8,7 +8,7 @@ const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../
 
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let rows: [(&str, u64); 24] = [
+    let rows: [(&str, u64); 28] = [
         ("memory of a file, values as `f32`, in bytes", of::MEMORY),
         ("tensors of a file", of::TENSORS as u64),
         ("values of a tensor", MAX_VOLUME as u64),
@@ -27,11 +27,15 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("HDF5: names in all, bytes", of::NAMES),
         ("HDF5, `.keras`: bytes of one compressed byte", of::RATIO),
         ("`.keras`: text, bytes", of::CONFIG),
-        ("Caffe: fields", of::FIELDS as u64),
+        ("Caffe, ONNX: fields", of::FIELDS as u64),
         ("Caffe: layers", of::LAYERS as u64),
-        ("Caffe: text, bytes", of::TEXT),
+        ("Caffe, ONNX: text, bytes", of::TEXT),
         ("Caffe: messages in each other", of::MESSAGE_DEPTH as u64),
         ("`.prototxt`, bytes", of::PROTOTXT),
+        ("ONNX: axes of a computed value", of::COMPUTED_AXES as u64),
+        ("ONNX: values computed with at a time", of::COMPUTED as u64),
+        ("ONNX: values computed with in all", of::COMPUTED_IN_ALL as u64),
+        ("ONNX: files beside it", of::FILES as u64),
         ("checkpoint: `state.json`, bytes", MAX_STATE),
     ];
     let mut table = String::from("| limit | |\n| --- | --- |\n");

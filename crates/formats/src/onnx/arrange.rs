@@ -1,8 +1,8 @@
 //! Operators that only arrange values: Reshape, Flatten, Squeeze, Unsqueeze, Transpose.
 
-use super::constant::MAX_RANK;
 use super::operator::{Operator, axis, sizes};
 use super::view::View;
+use crate::limits::COMPUTED_AXES;
 
 /// How the values lie afterwards.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Arrangement {
             }
             "Unsqueeze" => {
                 let axes = axes()?.ok_or("no axes")?;
-                if axes.len() > MAX_RANK - rank.min(MAX_RANK) {
+                if axes.len() > COMPUTED_AXES - rank.min(COMPUTED_AXES) {
                     return Err(format!("{} axes more", axes.len()));
                 }
                 let rank = rank + axes.len();
@@ -92,8 +92,8 @@ impl Arrangement {
 
 /// The extents that a Reshape asks for: 0 is as it was, −1 what is left.
 fn reshaped(extents: &[usize], wanted: &[i64], zeros: bool) -> Result<Vec<usize>, String> {
-    if wanted.len() > MAX_RANK {
-        return Err(format!("makes {} axes, the limit is {MAX_RANK}", wanted.len()));
+    if wanted.len() > COMPUTED_AXES {
+        return Err(format!("makes {} axes, the limit is {COMPUTED_AXES}", wanted.len()));
     }
     let volume: usize = extents.iter().product();
     let cannot = || format!("makes {wanted:?} of {extents:?}");

@@ -4,22 +4,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use striate_graph::MAX_VOLUME;
+
 use super::files::Files;
 use super::proto;
 use super::view::View;
+use crate::limits::{COMPUTED, COMPUTED_AXES};
 use crate::protobuf::message::{Message, Value};
 use crate::source::Source;
 use crate::strided::Axis;
 use crate::{Dtype, Element, StoredTensor};
-
-/// The most elements of a tensor.
-const MAX_ELEMENTS: usize = 1 << 31;
-
-/// The most axes of a value.
-pub(super) const MAX_RANK: usize = 32;
-
-/// The most values that are computed with at a time: 64 MiB.
-pub(super) const MAX_VALUES: usize = 1 << 24;
 
 /// What a tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +90,8 @@ impl Constant {
     /// A `TensorProto`, or what is wrong with it.
     pub(super) fn read(tensor: &Message, files: &mut Files) -> Result<Constant, String> {
         let mut extents = tensor.sizes("dims")?;
-        if extents.len() > MAX_RANK {
-            return Err(format!("{} axes, the limit is {MAX_RANK}", extents.len()));
+        if extents.len() > COMPUTED_AXES {
+            return Err(format!("{} axes, the limit is {COMPUTED_AXES}", extents.len()));
         }
         let data_type = tensor.size("data_type")?.unwrap_or(0);
         let holds = i32::try_from(data_type).ok().and_then(Holds::of);
@@ -105,8 +99,8 @@ impl Constant {
             format!("values of type {data_type}, expected floats or whole numbers")
         })?;
         let count = extents.iter().try_fold(1usize, |count, &n| count.checked_mul(n));
-        let count = count.filter(|count| *count <= MAX_ELEMENTS);
-        let count = count.ok_or_else(|| format!("{extents:?} values, more than {MAX_ELEMENTS}"))?;
+        let count = count.filter(|count| *count <= MAX_VOLUME);
+        let count = count.ok_or_else(|| format!("{extents:?} values, more than {MAX_VOLUME}"))?;
         if count == 0 {
             // Whatever the other extents are.
             extents = vec![0];
@@ -187,8 +181,8 @@ impl Constant {
             Place::Stored(range) => (range.end - range.start) as usize / self.holds.size(),
             Place::Held(bytes) => bytes.len() / self.holds.size(),
         };
-        if count > MAX_VALUES || self.view.volume() > MAX_VALUES {
-            return Err(format!("a computation on more than {MAX_VALUES} values"));
+        if count > COMPUTED || self.view.volume() > COMPUTED {
+            return Err(format!("a computation on more than {COMPUTED} values"));
         }
         match &self.place {
             Place::Held(bytes) => Ok(bytes.to_vec()),

@@ -1,14 +1,12 @@
 //! Where the bytes of a model are: in its file, and in others beside it.
 
+use crate::limits::FILES;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use crate::protobuf::message::Message;
 use crate::source::Source;
-
-/// The most files that the weights of a model are in.
-const MAX_FILES: usize = 1 << 10;
 
 /// The file of a model, and those that its weights are in.
 pub(super) struct Files {
@@ -66,8 +64,8 @@ impl Files {
         if let Some(known) = self.locations.iter().position(|known| known == location) {
             return Ok(known + 1);
         }
-        if self.locations.len() == MAX_FILES {
-            return Err(format!("values in more than {MAX_FILES} files"));
+        if self.locations.len() == FILES {
+            return Err(format!("values in more than {FILES} files"));
         }
         let called = || format!("values in `{}`", location.escape_debug());
         let Some(folder) = &self.folder else {

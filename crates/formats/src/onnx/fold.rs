@@ -1,10 +1,11 @@
 //! Operators whose inputs are all known: shapes that are computed, and weights that are.
 
 use super::arrange::Arrangement;
-use super::constant::{Constant, Holds, MAX_RANK, MAX_VALUES};
+use super::constant::{Constant, Holds};
 use super::files::Files;
 use super::operator::{Operator, axis, sizes};
 use super::view::View;
+use crate::limits::{COMPUTED, COMPUTED_AXES, COMPUTED_IN_ALL};
 use crate::source::Source;
 
 /// Values of a kind of number.
@@ -137,13 +138,13 @@ pub(super) fn shape(operator: &Operator<'_>, extents: &[usize]) -> Result<Consta
 }
 
 fn of_shape(extents: &[usize], value: Option<Constant>) -> Result<Constant, String> {
-    if extents.len() > MAX_RANK {
-        return Err(format!("{} axes, the limit is {MAX_RANK}", extents.len()));
+    if extents.len() > COMPUTED_AXES {
+        return Err(format!("{} axes, the limit is {COMPUTED_AXES}", extents.len()));
     }
     let volume = extents.iter().try_fold(1usize, |volume, &n| volume.checked_mul(n));
     // Nothing is allocated for them, but who runs the network does it.
-    if volume.is_none_or(|volume| volume > 1 << 28) {
-        return Err(format!("{extents:?} times a value, the limit is {} values", 1 << 28));
+    if volume.is_none_or(|volume| volume > COMPUTED_IN_ALL) {
+        return Err(format!("{extents:?} times a value, the limit is {COMPUTED_IN_ALL} values"));
     }
     let value = value.unwrap_or_else(|| Constant::floats(&[], &[0.0]));
     if value.view.volume() != 1 {
@@ -208,8 +209,8 @@ fn gather(
         chosen.iter().map(|&index| axis(index, extents[at])).collect::<Result<_, _>>()?;
     let rest: usize =
         extents.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, n)| n).product();
-    if rest.saturating_mul(chosen.len()) > MAX_VALUES {
-        return Err(format!("more than {MAX_VALUES} values"));
+    if rest.saturating_mul(chosen.len()) > COMPUTED {
+        return Err(format!("more than {COMPUTED} values"));
     }
     let gathered = Values::of(data, source)?.picked(&places(&extents, at, &chosen));
     let made = [&extents[..at], &indices.extents(), &extents[at + 1..]].concat();
@@ -260,8 +261,8 @@ fn concat(operator: &Operator<'_>, all: &[&Constant], source: &Source) -> Result
     let mut made = all[0].extents();
     let at = axis(operator.int("axis", 0)?, made.len())?;
     let volume: usize = all.iter().map(|part| part.view.volume()).sum();
-    if volume > MAX_VALUES {
-        return Err(format!("more than {MAX_VALUES} values"));
+    if volume > COMPUTED {
+        return Err(format!("more than {COMPUTED} values"));
     }
     made[at] = 0;
     for part in all {
@@ -311,8 +312,8 @@ fn range(start: &[i64], limit: &[i64], step: &[i64]) -> Result<Constant, String>
                 / i128::from(step)
         }
     };
-    let count = usize::try_from(count.max(0)).ok().filter(|count| *count <= MAX_VALUES);
-    let count = count.ok_or_else(|| format!("more than {MAX_VALUES} values"))?;
+    let count = usize::try_from(count.max(0)).ok().filter(|count| *count <= COMPUTED);
+    let count = count.ok_or_else(|| format!("more than {COMPUTED} values"))?;
     let values: Vec<i64> =
         (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect();
     Ok(Constant::integers(&[count], &values))
@@ -334,8 +335,8 @@ fn arithmetic(kind: &str, a: &Constant, b: &Constant, source: &Source) -> Result
     });
     let made = made.collect::<Result<Vec<usize>, String>>()?;
     let volume = made.iter().try_fold(1usize, |volume, &n| volume.checked_mul(n));
-    if volume.is_none_or(|volume| volume > MAX_VALUES) {
-        return Err(format!("more than {MAX_VALUES} values"));
+    if volume.is_none_or(|volume| volume > COMPUTED) {
+        return Err(format!("more than {COMPUTED} values"));
     }
     let spread = |extents: &[usize]| {
         let mut places = vec![0];

@@ -11,15 +11,13 @@ use striate_graph::op::{BatchNorm, Conv2d, Linear, Shortcut, Tanh};
 use striate_graph::{Graph, MAX_VOLUME, NodeId, Op, Part, Shape, Sides};
 
 use super::arrange::Arrangement;
-use super::constant::{Constant, MAX_VALUES, Place};
+use super::constant::{Constant, Place};
 use super::files::Files;
 use super::fold;
 use super::operator::Operator;
 use super::view::View;
+use crate::limits::{COMPUTED, COMPUTED_IN_ALL};
 use crate::source::Source;
-
-/// How many values of constants all nodes together compute with.
-const MAX_COMPUTED: usize = 1 << 28;
 
 /// The most outputs of a network.
 const MAX_OUTPUTS: usize = 256;
@@ -128,7 +126,7 @@ impl<'m> Import<'m> {
             settled: HashMap::new(),
             taken: HashMap::new(),
             warnings: Vec::new(),
-            left: MAX_COMPUTED,
+            left: COMPUTED_IN_ALL,
         }
     }
 
@@ -195,7 +193,7 @@ impl<'m> Import<'m> {
     fn spend(&mut self, values: usize) -> Result<(), String> {
         let left = self.left.checked_sub(values);
         self.left =
-            left.ok_or_else(|| format!("computations on more than {MAX_COMPUTED} values"))?;
+            left.ok_or_else(|| format!("computations on more than {COMPUTED_IN_ALL} values"))?;
         Ok(())
     }
 
@@ -464,7 +462,7 @@ impl<'m> Import<'m> {
         if let Some(&part) = self.settled.get(&(value.node, "shuffled")) {
             return Ok(part);
         }
-        let weights = channels.checked_mul(channels).filter(|weights| *weights <= MAX_VALUES);
+        let weights = channels.checked_mul(channels).filter(|weights| *weights <= COMPUTED);
         let left = weights.and_then(|weights| self.left.checked_sub(weights));
         self.left = left.ok_or_else(|| format!("shuffles {channels} channels, too many"))?;
         let conv = Conv2d { bias: false, ..Conv2d::new(1.into(), channels) };

@@ -1,19 +1,20 @@
 //! A model of a file: what is fed to it, its nodes, its weights where they lie.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use striate_graph::{MAX_VOLUME, Naming, Shape};
 
-use super::constant::{Constant, Holds, MAX_RANK};
+use super::constant::{Constant, Holds};
 use super::files::Files;
 use super::import::{Import, Known, Network};
 use super::operator::Operator;
 use super::schema;
 use super::view::View;
 use crate::file::Contents;
-use crate::limits::{Limits, Room};
+use crate::limits::{COMPUTED_AXES, Limits, Room};
 use crate::protobuf::message::{Message, Value};
 use crate::protobuf::wire::Wire;
 use crate::source::Source;
@@ -47,6 +48,18 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, FormatError> {
     let place = path.display().to_string();
     let source = File::open(path).and_then(Source::disk).map_err(FormatError::io("read", path))?;
     model(source, folder_of(path), &place, options, &Limits::current())
+}
+
+/// [`read`] of a model that is in memory with all its weights; `place` is what errors call it.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(
+    bytes: impl Into<Cow<'static, [u8]>>,
+    place: &str,
+    options: &ReadOptions,
+) -> Result<Model, FormatError> {
+    model(Source::memory(bytes), None, place, options, &Limits::current())
 }
 
 /// A folder may be the current one.
@@ -283,7 +296,7 @@ fn fed_shape(
     last: bool,
     given: Option<Shape>,
 ) -> Result<(Shape, View), String> {
-    if !(1..=MAX_RANK).contains(&dims.len()) {
+    if !(1..=COMPUTED_AXES).contains(&dims.len()) {
         return Err(format!("is fed a value of {} axes, expected N×C×H×W", dims.len()));
     }
     if let Some(given) = given {
