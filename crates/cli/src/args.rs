@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use clap::builder::RangedU64ValueParser;
-use striate::Model;
 use striate::exec::Options;
-use striate::graph::Graph;
+use striate::formats::Format;
+use striate::graph::{Graph, Naming, Shape};
 use striate::zoo::{self, Architecture, Config};
+use striate::{Definition, Model, define, is_definition};
 
 use crate::failure::Failure;
 use crate::nearest;
@@ -16,11 +17,58 @@ pub(crate) fn entry(name: &str) -> Result<&'static Architecture, Failure> {
     zoo::find(name).map_err(|error| Failure::Usage(error.to_string()))
 }
 
+/// The path of a network that is given as a file, which is there.
+pub(crate) fn file(name: &str) -> Result<Option<&Path>, Failure> {
+    let path = Path::new(name);
+    let is_file = zoo::find(name).is_err() && (path.exists() || is_definition(path));
+    if is_file {
+        nearest::existing(path)?;
+    }
+    Ok(is_file.then_some(path))
+}
+
+/// Whether a network comes with its weights: one of a file that is no `.prototxt`.
+pub(crate) fn has_weights(name: &str) -> bool {
+    let path = Path::new(name);
+    zoo::find(name).is_err() && is_definition(path) && Format::of(path).is_some()
+}
+
 /// A network with its weights.
 pub(crate) fn model(name: &str, weights: Option<&Path>) -> Result<Model, Failure> {
-    let entry = entry(name)?;
     weights.map_or(Ok(()), nearest::existing)?;
-    Ok(Model::open(entry.name, weights)?)
+    let model = match file(name)? {
+        Some(path) => Model::of_file(path, weights)?,
+        None => Model::open(entry(name)?.name, weights)?,
+    };
+    model.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(model)
+}
+
+/// A network without weights, and what is known of it besides.
+pub(crate) struct Network {
+    pub(crate) name: String,
+    /// The entry of the registry, if it is not a file's network.
+    pub(crate) entry: Option<&'static Architecture>,
+    pub(crate) graph: Graph,
+    pub(crate) naming: Naming,
+}
+
+/// The network of a name or of a file.
+pub(crate) fn network(name: &str, build: Build) -> Result<Network, Failure> {
+    let Some(path) = file(name)? else {
+        let entry = entry(name)?;
+        let (name, naming, graph) = (entry.name.to_owned(), entry.naming, build.graph(entry)?);
+        return Ok(Network { name, entry: Some(entry), graph, naming });
+    };
+    if build.classes.is_some() || build.heads {
+        return Err(Failure::Usage(format!(
+            "{name}: --classes and --heads are for networks of the registry, a file has its own"
+        )));
+    }
+    let input = build.input.map(|[c, h, w]| Shape::map(c, h, w));
+    let Definition { name, graph, warnings } = define(path, input)?;
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(Network { name, entry: None, graph, naming: Naming::NODES })
 }
 
 /// Weights of elsewhere seldom say how they want their pictures.
@@ -29,13 +77,15 @@ pub(crate) fn warn_of_preparation(model: &Model, quiet: bool) {
         eprintln!(
             "warning: {} does not say how pictures are prepared for it; prepared as usual for \
              {} ({})",
-            model.weights, model.entry.name, model.entry.edition
+            model.weights,
+            model.name,
+            model.entry.map_or_else(|| String::from("ImageNet"), |entry| entry.edition.to_string()),
         );
     }
 }
 
 /// How a network is built.
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Build {
     /// Classes to tell apart
     #[arg(long, value_name = "N")]

@@ -5,12 +5,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use striate::data::Batch;
 use striate::exec::{Accuracy, Backend, CompileError, Isa, Native, Options};
-use striate::graph::{Drawn, Graph, ParamSource};
+use striate::graph::{Drawn, Graph, Init, ParamSource};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
-use striate::zoo::{Architecture, Config};
+use striate::zoo::{Config, Training};
 
-use crate::args::{self, Threads, entry};
+use crate::args::{self, Build, Threads};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 
@@ -21,9 +21,10 @@ use crate::output::{print, print_json};
   striate bench vgg16 --batch 16 --threads 1
   striate bench lenet5 --mode train --batch 64")]
 pub(crate) struct Bench {
-    /// A network
+    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
     model: String,
-    /// Weights: a file, or the directory of a checkpoint. Without, they are drawn at random
+    /// Weights: a file, or the directory of a checkpoint. Without, those that the network comes with,
+    /// or drawn at random
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Pictures at a time
@@ -77,21 +78,22 @@ impl Bench {
             return Err(Failure::Usage(format!("found --seconds {found}, expected 0 to 3600")));
         }
         let isa = self.isa()?;
-        let (entry, batch, threads) =
-            (entry(&self.model)?, self.batch as usize, self.threads.threads);
-        let model = match &self.weights {
-            None => None,
-            Some(path) => Some(args::model(&self.model, Some(path))?),
+        let (batch, threads) = (self.batch as usize, self.threads.threads);
+        let weighed = self.weights.is_some() || args::has_weights(&self.model);
+        let (name, entry, mut graph, stored) = if weighed && self.mode == Mode::Infer {
+            let model = args::model(&self.model, self.weights.as_deref())?;
+            (model.name, model.entry, model.graph, Some(model.params))
+        } else {
+            let network = args::network(&self.model, Build::default())?;
+            (network.name, network.entry, network.graph, None)
         };
-        let recipe = Recipe { batch, ..Recipe::of(entry.training) };
-        let (graph, stored) = match model {
-            Some(model) if self.mode == Mode::Infer => (model.graph, Some(model.params)),
-            Some(_) | None => {
-                let heads = self.mode == Mode::Train && !recipe.loss.heads.is_empty();
-                (entry.build(&Config { heads, ..entry.config() })?, None)
-            }
-        };
-        let drawn = Drawn::new(&graph, &entry.init, &Rng::new(1));
+        let recipe = Recipe { batch, ..Recipe::of(entry.map_or(Training::ResNet, |e| e.training)) };
+        if let (Some(entry), Mode::Train, false) = (entry, self.mode, recipe.loss.heads.is_empty())
+        {
+            graph = entry.build(&Config { heads: true, ..entry.config() })?;
+        }
+        let init = entry.map_or(Init::KaimingFanOut, |entry| entry.init);
+        let drawn = Drawn::new(&graph, &init, &Rng::new(1));
         let images = images(&graph, batch)?;
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
@@ -119,7 +121,7 @@ impl Bench {
                     });
                     print(&format!("{}{memory}", steps.trim_end()))?;
                 }
-                self.report(entry, isa, times, 2.0 * macs, &logits)
+                self.report(&name, isa, times, 2.0 * macs, &logits)
             }
             Mode::Train => {
                 let labels = (0..self.batch).map(|i| i % graph.classes() as u32).collect();
@@ -127,7 +129,7 @@ impl Bench {
                 let mut trainer = Trainer::new(&graph, drawn.params(), recipe, threads)?;
                 // So small a step that weights and times stay what they are.
                 let times = self.time(|| Ok(trainer.step(&batch, 1e-9).map(|_| ())?))?;
-                self.report(entry, isa, times, 6.0 * macs, &[])
+                self.report(&name, isa, times, 6.0 * macs, &[])
             }
         }
     }
@@ -161,7 +163,7 @@ impl Bench {
     /// Prints the times of runs of so many floating-point operations.
     fn report(
         &self,
-        entry: &Architecture,
+        name: &str,
         isa: Isa,
         times: Vec<f64>,
         operations: f64,
@@ -180,7 +182,7 @@ impl Bench {
         let peak = peak_rss();
         if self.json {
             return print_json(&json!({
-                "model": entry.name,
+                "model": name,
                 "mode": mode,
                 "batch": self.batch,
                 "threads": threads,
@@ -205,7 +207,7 @@ impl Bench {
             "{}: {mode}, batch {}, {threads} threads, f32, {isa}; {} runs{memory}\n\
              {images_per_s:.1} images/s, {gflops:.1} GFLOP/s\n\
              median_ms={:.4} p10_ms={:.4} p90_ms={:.4}{first}",
-            entry.name,
+            name,
             self.batch,
             times.len(),
             median * 1e3,

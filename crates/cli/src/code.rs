@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use striate::formats::write_atomically;
 use striate::render::{Framework, code};
 
-use crate::args::{Build, entry};
+use crate::args::{self, Build};
 use crate::failure::Failure;
 use crate::output::print;
 use crate::show::heading;
@@ -15,7 +15,7 @@ use crate::show::heading;
   striate code resnet50 --to pytorch
   striate code vgg16 --to pytorch --classes 10 -o vgg16.py")]
 pub(crate) struct Code {
-    /// A network
+    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
     model: String,
     /// What it is written for
     #[arg(long, value_enum, value_name = "FRAMEWORK")]
@@ -37,13 +37,12 @@ enum To {
 
 impl Code {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let entry = entry(&self.model)?;
-        let graph = self.build.graph(entry)?;
+        let network = args::network(&self.model, self.build)?;
         let framework = match self.to {
             To::Pytorch => Framework::PyTorch,
             To::Keras => Framework::Keras,
         };
-        let text = code(&graph, &heading(entry, &[]), &entry.naming, framework);
+        let text = code(&network.graph, &heading(&network, &[]), &network.naming, framework);
         match &self.output {
             Some(path) => Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?),
             None => print(&text),

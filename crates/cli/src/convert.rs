@@ -112,7 +112,7 @@ fn text(done: &Conversion, asked: &Convert) -> String {
         done.from,
         asked.to.display(),
         done.to,
-        done.entry.name,
+        done.network,
         done.tensors.len()
     ));
     lines.join("\n")
@@ -128,7 +128,7 @@ fn document(done: &Conversion) -> serde_json::Value {
         let layers = layers.map(|(name, error)| json!({"name": name, "error": error}));
         json!({"changed": verified.changed, "layers": layers.collect::<Vec<_>>()})
     });
-    json!({"model": done.entry.name, "from": done.from.to_string(), "to": done.to.to_string(),
+    json!({"model": done.network, "from": done.from.to_string(), "to": done.to.to_string(),
            "tensors": tensors.collect::<Vec<_>>(), "ignored": done.ignored, "input": done.input,
            "verified": verified, "warnings": done.warnings})
 }

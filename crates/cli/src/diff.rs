@@ -1,7 +1,7 @@
 use clap::Args;
 use striate::render;
 
-use crate::args::{Build, entry};
+use crate::args::{self, Build};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::show::heading;
@@ -10,7 +10,7 @@ use crate::show::heading;
 #[derive(Args)]
 #[command(after_long_help = "Example:\n  striate diff resnet50 resnet50_v1")]
 pub(crate) struct Diff {
-    /// A network
+    /// A network, or a file of one
     a: String,
     /// Another
     b: String,
@@ -23,11 +23,11 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let (a, b) = (entry(&self.a)?, entry(&self.b)?);
-        let (graph_a, graph_b) = (self.build.graph(a)?, self.build.graph(b)?);
-        let (keys_a, keys_b) = (a.naming.keys(&graph_a), b.naming.keys(&graph_b));
-        let (heading_a, heading_b) = (heading(a, &keys_a), heading(b, &keys_b));
-        let diff = render::diff(&graph_a, &heading_a, &graph_b, &heading_b);
+        let [a, b] = [&self.a, &self.b].map(|name| args::network(name, self.build));
+        let (a, b) = (a?, b?);
+        let (keys_a, keys_b) = (a.naming.keys(&a.graph), b.naming.keys(&b.graph));
+        let (heading_a, heading_b) = (heading(&a, &keys_a), heading(&b, &keys_b));
+        let diff = render::diff(&a.graph, &heading_a, &b.graph, &heading_b);
         if self.json {
             print_json(&diff.json())?;
         } else {

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
-use striate::{Classifier, Model, data, zoo};
+use striate::{Classifier, Model, data, is_definition, zoo};
 
 use crate::args::{self, Threads};
 use crate::failure::Failure;
@@ -16,7 +16,7 @@ use crate::output::{print, print_json};
   striate predict cat.jpg
   striate predict lenet5 --weights runs/lenet5/best seven.png")]
 pub(crate) struct Predict {
-    /// A network, then pictures. Without a network, SqueezeNet 1.1 with the weights in the program
+    /// A network or a file of one, then pictures. Without a network, SqueezeNet 1.1 with the weights in the program
     #[arg(required = true, value_names = ["[MODEL] IMAGE"])]
     arguments: Vec<String>,
     /// Weights: a file, or the directory of a checkpoint
@@ -69,7 +69,7 @@ impl Predict {
         let started = Instant::now();
         let classes = classifier.classify(&picture, self.topk as usize)?;
         let ms = started.elapsed().as_secs_f64() * 1e3;
-        let name = model.entry.name;
+        let name = &model.name;
         let mut text = format!("{image}  ({name}, {} weights, {ms:.1} ms)\n", model.weights);
         let mut top = Vec::new();
         for class in classes {
@@ -96,6 +96,7 @@ fn split(arguments: &[String]) -> Result<(Option<&str>, &[String]), Failure> {
     let [first, rest @ ..] = arguments else { return Ok((None, &[])) };
     match zoo::find(first) {
         Ok(_) => Ok((Some(first), rest)),
+        Err(_) if is_definition(Path::new(first)) => Ok((Some(first), rest)),
         // What is neither a file nor looks like one was meant to be a network.
         Err(unknown) if !Path::new(first).exists() && !first.contains(['.', '/', '\\']) => {
             Err(Failure::Usage(unknown.to_string()))

@@ -19,7 +19,7 @@ use crate::output::{print, print_json};
 #[command(after_long_help = "Example:
   striate run resnet50 --weights w.safetensors --input x.safetensors --output y.safetensors")]
 pub(crate) struct Run {
-    /// A network
+    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
     model: String,
     /// Weights: a file, or the directory of a checkpoint
     #[arg(long, value_name = "FILE")]
@@ -58,7 +58,7 @@ impl Run {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let model = args::model(&self.model, self.weights.as_deref())?;
         nearest::existing(&self.input)?;
-        let images = formats::read_tensor(&self.input)?;
+        let images = planes(&model, formats::read_tensor(&self.input)?)?;
         let expected = model.graph.input().batched(images.shape().first().copied().unwrap_or(0));
         if images.shape() != expected || expected[0] == 0 {
             return Err(Failure::failed(format!(
@@ -66,7 +66,7 @@ impl Run {
                 self.input.display(),
                 images.shape(),
                 model.graph.input(),
-                model.entry.name,
+                model.name,
             )));
         }
         let keep = self.keep.iter().map(|name| node(&model, name)).collect::<Result<_, _>>()?;
@@ -100,6 +100,14 @@ impl Run {
             }
         }
         let ms = started.elapsed().as_secs_f64() * 1e3;
+        // The outputs are called as the file calls them, and have the shapes that they have there.
+        for (output, port) in outputs.iter_mut().zip(model.ports.iter().flat_map(|p| &p.outputs)) {
+            output.0.clone_from(&port.name);
+            let extents = port.shape.iter().skip(1).copied();
+            if let Some(extents) = extents.collect::<Option<Vec<usize>>>() {
+                output.1 = [&expected[..1], &extents].concat();
+            }
+        }
         let mut shapes = Map::new();
         let mut text = String::new();
         let mut tensors = Vec::new();
@@ -119,13 +127,25 @@ impl Run {
     }
 }
 
+/// The input as planes, where the network's file has the channels last.
+fn planes(model: &Model, images: Tensor) -> Result<Tensor, Failure> {
+    let last = model.ports.as_ref().is_some_and(|ports| ports.channels_last);
+    let (true, &[n, h, w, c]) = (last, images.shape()) else { return Ok(images) };
+    let from = images.data();
+    let at = |i: usize| {
+        let (picture, channel, pixel) = (i / (c * h * w), i / (h * w) % c, i % (h * w));
+        from[(picture * h * w + pixel) * c + channel]
+    };
+    Ok(Tensor::new(&[n, c, h, w], (0..from.len()).map(at).collect())?)
+}
+
 fn node(model: &Model, name: &str) -> Result<NodeId, Failure> {
     model.graph.find(name).ok_or_else(|| {
         let names = model.graph.nodes().iter().map(|node| node.name.as_str());
         Failure::Usage(format!(
             "{network} has no node `{name}`{}; `striate show {network}` prints their names",
             nearest::offer(name, names),
-            network = model.entry.name,
+            network = model.name,
         ))
     })
 }

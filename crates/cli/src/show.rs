@@ -1,9 +1,8 @@
 use clap::{Args, ValueEnum};
 use striate::exec;
 use striate::render::{Format, Heading, Paper, Style, table};
-use striate::zoo::Architecture;
 
-use crate::args::{Build, entry};
+use crate::args::{self, Build, Network};
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -13,7 +12,7 @@ use crate::output::print;
   striate show vgg16 --style cs231n
   striate show lenet5 --style lenet --format markdown")]
 pub(crate) struct Show {
-    /// A network
+    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
     model: String,
     /// Which table
     #[arg(long, value_enum, default_value_t = Columns::Layers)]
@@ -52,8 +51,8 @@ enum Write {
 
 impl Show {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let entry = entry(&self.model)?;
-        let graph = self.build.graph(entry)?;
+        let network = args::network(&self.model, self.build)?;
+        let graph = &network.graph;
         let style = match self.style {
             Columns::Layers => Style::Layers,
             Columns::Lenet => Style::Lenet,
@@ -68,15 +67,18 @@ impl Show {
             Write::Json => Format::Json,
         };
         let batch = self.batch as usize;
-        let planned = exec::planned_bytes(&graph, batch)?;
-        let keys = entry.naming.keys(&graph);
-        let heading = Heading { planned_peak_bytes: planned as u64, ..heading(entry, &keys) };
-        print(&table(&graph, &heading, style, format, batch))
+        let planned = exec::planned_bytes(graph, batch)?;
+        let keys = network.naming.keys(graph);
+        let heading = Heading { planned_peak_bytes: planned as u64, ..heading(&network, &keys) };
+        print(&table(graph, &heading, style, format, batch))
     }
 }
 
-/// What the registry knows of a network besides its graph.
-pub(crate) fn heading<'a>(entry: &'a Architecture, keys: &'a [String]) -> Heading<'a> {
+/// What is known of a network besides its graph: of a file's its name.
+pub(crate) fn heading<'a>(network: &'a Network, keys: &'a [String]) -> Heading<'a> {
+    let Some(entry) = network.entry else {
+        return Heading { name: &network.name, weights: keys, ..Heading::default() };
+    };
     let paper = entry.paper;
     Heading {
         name: entry.name,

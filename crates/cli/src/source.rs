@@ -30,18 +30,23 @@ impl Source {
     /// A folder holds the four files of MNIST (or of its form), or `train` and `val` (or `test`),
     /// each with a folder a class with pictures. Folders of classes without parts are a test set:
     /// nothing is tested on what it was trained on.
-    pub(crate) fn open(data: Option<&str>, entry: &Architecture) -> Result<Source, Failure> {
-        match (data, entry.data) {
+    pub(crate) fn open(
+        data: Option<&str>,
+        entry: Option<&Architecture>,
+    ) -> Result<Source, Failure> {
+        match (data, entry.map(|entry| entry.data)) {
             (Some(name), _) if name.eq_ignore_ascii_case("mnist") && !Path::new(name).exists() => {
                 mnist()
             }
             (Some(path), _) => folder(Path::new(path)),
-            (None, DataSet::Mnist) => mnist(),
-            (None, made_for @ (DataSet::Cifar10 | DataSet::ImageNet)) => {
+            (None, Some(DataSet::Mnist)) => mnist(),
+            (None, made_for) => {
+                let made_for = made_for.map_or_else(
+                    || String::from("what the network of a file was made for is not known"),
+                    |data| format!("it was made for {data}, which does not come with the program"),
+                );
                 Err(Failure::Usage(format!(
-                    "{} was made for {made_for}, which does not come with the program: name a \
-                     folder with `train` and `val`, each with a folder a class",
-                    entry.name
+                    "{made_for}: name a folder with `train` and `val`, each with a folder a class"
                 )))
             }
         }

@@ -244,7 +244,7 @@ impl Train {
         let name = self.model.as_deref().unwrap_or_default();
         let entry = entry(name)?;
         let recipe = self.changes.apply(Recipe::of(entry.training))?;
-        let source = Source::open(self.data.as_deref(), entry)?;
+        let source = Source::open(self.data.as_deref(), Some(entry))?;
         let data = source.data()?;
         let heads = self.build.heads || !recipe.loss.heads.is_empty();
         let there = source.classes();
@@ -328,7 +328,7 @@ impl Train {
                 directory.display()
             )));
         }
-        let source = Source::open(Some(path), entry)?;
+        let source = Source::open(Some(path), Some(entry))?;
         let data = source.data()?;
         model.data.check(&data)?;
         // What another process has written until now is read after the lock.

@@ -70,17 +70,16 @@ impl Val {
         let Some(test) = source.test else {
             return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
         };
-        let digits = source.digits || model.entry.data == DataSet::Mnist;
+        let digits = source.digits || model.entry.is_some_and(|entry| entry.data == DataSet::Mnist);
         if digits && !matches!(self.crops, Views::One) {
             return Err(Failure::Usage(String::from(
                 "--crops: found more than 1 for digits, expected 1: half of the pieces are mirrored, \
                  and a mirrored digit is none",
             )));
         }
-        let kind = if model.graph.smallest_wins() {
-            Recipe::of(model.entry.training).loss.kind
-        } else {
-            LossKind::CrossEntropy { smoothing: 0.0 }
+        let kind = match model.entry {
+            Some(entry) if model.graph.smallest_wins() => Recipe::of(entry.training).loss.kind,
+            Some(_) | None => LossKind::CrossEntropy { smoothing: 0.0 },
         };
         let crops = match self.crops {
             Views::One => Crops::One,
@@ -113,7 +112,7 @@ impl Val {
         };
         let seconds = started.elapsed().as_secs_f64();
         let result = json!({
-            "model": model.entry.name,
+            "model": model.name,
             "weights": model.weights,
             "data": source.name,
             "images": score.seen,
@@ -132,7 +131,7 @@ impl Val {
         }
         print(&format!(
             "{}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} pictures",
-            model.entry.name,
+            model.name,
             100.0 * score.top1(),
             100.0 * score.top5(),
             score.mean_loss(),

@@ -9,7 +9,8 @@ use crate::{Model, ModelError};
 pub struct Classifier {
     network: Box<dyn Executable>,
     input: InputSpec,
-    data: DataSet,
+    /// Whose labels the classes have.
+    data: Option<DataSet>,
     weights: String,
 }
 
@@ -32,7 +33,7 @@ impl Classifier {
         Ok(Classifier {
             network: model.compile(&options)?,
             input: model.input.clone(),
-            data: model.entry.data,
+            data: model.entry.map(|entry| entry.data),
             weights: model.weights.clone(),
         })
     }
@@ -60,9 +61,10 @@ impl Classifier {
 }
 
 /// What a class is called, and its WordNet id.
-fn name(data: DataSet, classes: usize, index: usize) -> (String, Option<&'static str>) {
-    match data {
-        DataSet::ImageNet if classes == data.classes() => {
+fn name(data: Option<DataSet>, classes: usize, index: usize) -> (String, Option<&'static str>) {
+    // A thousand classes of a network that does not say which are ImageNet's.
+    match data.unwrap_or(DataSet::ImageNet) {
+        DataSet::ImageNet if classes == DataSet::ImageNet.classes() => {
             let class = &imagenet::classes()[index];
             (class.name.to_owned(), Some(class.wnid))
         }

@@ -10,13 +10,13 @@ use striate_graph::{Graph, InputSpec, Naming, Param, ParamSource, Params};
 use striate_tensor::{Rng, Tensor};
 use striate_zoo::{Architecture, Config, Edition};
 
-use crate::{Model, ModelError};
+use crate::{Model, ModelError, is_definition};
 
 /// What became of a file of weights.
 #[derive(Clone, Debug)]
 pub struct Conversion {
-    /// The network whose weights they are.
-    pub entry: &'static Architecture,
+    /// The network whose weights they are, or the file that defines it.
+    pub network: String,
     /// What was read.
     pub from: Format,
     /// What was written.
@@ -117,15 +117,30 @@ pub fn convert(
     let listing = striate_formats::list(from)?;
     let mut warnings = Vec::new();
     let entry = match network.or(listing.metadata.get(MODEL).map(String::as_str)) {
-        Some(name) => striate_zoo::find(name)?,
-        None => guessed(&listing, &mut warnings)?,
+        Some(name) => Some(striate_zoo::find(name)?),
+        None => guessed(&listing, &mut warnings),
     };
-    let graph = entry.build(&entry.config())?;
-    let classes = match listing.classes()? {
-        Some(classes) => classes,
-        None => classes(entry, &graph, &listing).unwrap_or(graph.classes()),
+    let model = match entry {
+        Some(entry) => {
+            let graph = entry.build(&entry.config())?;
+            let classes = match listing.classes()? {
+                Some(classes) => classes,
+                None => classes(entry, &graph, &listing).unwrap_or(graph.classes()),
+            };
+            Model::open_with(entry, from, Some(classes))?
+        }
+        // A network of its own.
+        None if is_definition(from) => Model::of_file(from, None)?,
+        None => {
+            return Err(ModelError::Convert {
+                place: listing.place.clone(),
+                found: String::from(
+                    "fits none of the networks by names and shapes: say which with --model",
+                ),
+            });
+        }
     };
-    let model = Model::open_with(entry, from, Some(classes))?;
+    warnings.extend(model.warnings.iter().cloned());
     let known = input(&model).is_some();
     if !model.input_is_stored {
         let rest = match known {
@@ -154,7 +169,7 @@ pub fn convert(
         turned: stored.is_turned(),
     });
     Ok(Conversion {
-        entry,
+        network: model.name.clone(),
         from: listing.format,
         to: target,
         tensors: tensors.collect(),
@@ -167,7 +182,8 @@ pub fn convert(
 
 /// How pictures are prepared for the weights, as far as their file tells.
 fn input(model: &Model) -> Option<&InputSpec> {
-    model.params.input().or(model.params.assumed_input())
+    let stored = model.input_is_stored.then_some(&model.input);
+    stored.or(model.params.assumed_input())
 }
 
 /// What the new file is to be.
@@ -190,22 +206,15 @@ fn target(to: &Path, dtype: Dtype) -> Result<Format, ModelError> {
     Ok(format)
 }
 
-fn guessed(
-    listing: &Listing,
-    warnings: &mut Vec<String>,
-) -> Result<&'static Architecture, ModelError> {
+/// The first network that the weights fit; a warning names all.
+fn guessed(listing: &Listing, warnings: &mut Vec<String>) -> Option<&'static Architecture> {
     let fits: Vec<&Architecture> = fits(listing).into_iter().map(|(entry, _)| entry).collect();
     let names: Vec<&str> = fits.iter().map(|entry| entry.name).collect();
     match fits[..] {
-        [] => Err(ModelError::Convert {
-            place: listing.place.clone(),
-            found: String::from(
-                "fits none of the networks by names and shapes: say which with --model",
-            ),
-        }),
+        [] => None,
         [entry] => {
             warnings.push(format!("taken for {}, by names and shapes", entry.name));
-            Ok(entry)
+            Some(entry)
         }
         [entry, ..] => {
             let others = names[1..].join(", ");
@@ -214,7 +223,7 @@ fn guessed(
                  else: --model says which",
                 entry.name
             ));
-            Ok(entry)
+            Some(entry)
         }
     }
 }
@@ -226,29 +235,35 @@ fn write(
     dtype: Dtype,
     opset: i64,
 ) -> Result<(), ModelError> {
-    let Model { entry, graph, params, .. } = model;
+    let Model { name, entry, graph, params, .. } = model;
     let params = &**params;
     let input = input(model);
     let mut metadata: BTreeMap<String, String> = model.params.metadata();
-    metadata.insert(String::from(MODEL), String::from(entry.name));
-    if graph.classes() != entry.config().classes {
-        metadata.insert(String::from(CLASSES), graph.classes().to_string());
+    if let Some(entry) = entry {
+        metadata.insert(String::from(MODEL), String::from(entry.name));
+        if graph.classes() != entry.config().classes {
+            metadata.insert(String::from(CLASSES), graph.classes().to_string());
+        }
     }
-    let own = |naming: Edition| if entry.edition == naming { entry.naming } else { Naming::NODES };
+    let own = |edition: Edition| {
+        let own = entry.filter(|entry| entry.edition == edition);
+        own.map_or(Naming::NODES, |entry| entry.naming)
+    };
     match format {
         Format::Safetensors | Format::PyTorch => {
-            save(to, graph, params, &entry.naming, input, &metadata, dtype)?;
+            let naming = entry.map_or(Naming::NODES, |entry| entry.naming);
+            save(to, graph, params, &naming, input, &metadata, dtype)?;
         }
         Format::Keras => {
             save_keras(to, graph, params, &own(Edition::Keras), input, &metadata)?;
         }
         Format::Caffe => {
-            let naming = entry.also.first().unwrap_or(&Naming::NODES);
+            let naming = entry.and_then(|entry| entry.also.first()).unwrap_or(&Naming::NODES);
             let definition = to.with_extension("prototxt");
-            caffe::write(to, &definition, entry.name, graph, &whole(model)?, naming)?;
+            caffe::write(to, &definition, name, graph, &whole(model)?, naming)?;
         }
         Format::Onnx => {
-            let model = Some(entry.name);
+            let model = entry.map(|entry| entry.name);
             let options = onnx::Options { opset, input, model, ..onnx::Options::default() };
             onnx::write(to, graph, params, &options)?;
         }
@@ -274,10 +289,17 @@ fn verified(model: &Model, to: &Path) -> Result<Verified, ModelError> {
             let again = onnx::read(to, &onnx::ReadOptions::default())?;
             (again.graph, in_memory(&again.params, &to.display().to_string())?)
         }
-        _ => {
-            let again = Model::open_with(model.entry, to, Some(model.graph.classes()))?;
-            (again.graph.clone(), whole(&again)?)
-        }
+        _ => match model.entry {
+            Some(entry) => {
+                let again = Model::open_with(entry, to, Some(model.graph.classes()))?;
+                (again.graph.clone(), whole(&again)?)
+            }
+            None => {
+                let file = striate_formats::read(to)?;
+                let loaded = file.weights(&model.graph, &Naming::NODES, &[])?;
+                (model.graph.clone(), in_memory(&loaded, &to.display().to_string())?)
+            }
+        },
     };
     let params = whole(model)?;
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();

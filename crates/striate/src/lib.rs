@@ -36,6 +36,8 @@ mod classifier;
 mod convert;
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 mod model;
+#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
+mod network;
 
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 pub use classifier::{Class, Classifier};
@@ -43,6 +45,8 @@ pub use classifier::{Class, Classifier};
 pub use convert::{Conversion, Converted, Verified, convert, fits};
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
 pub use model::{Model, ModelError};
+#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
+pub use network::{Definition, define, is_definition};
 
 #[cfg(feature = "data")]
 pub use striate_data as data;

@@ -3,17 +3,19 @@ use std::sync::Arc;
 
 use striate_data::DataError;
 use striate_exec::{Backend, CompileError, Executable, Native, Options, RunError};
-use striate_formats::{FormatError, Listing, MODEL, StoredParams};
+use striate_formats::{FormatError, Listing, MODEL, Ports, StoredParams};
 use striate_graph::{Graph, GraphError, InputSpec};
 use striate_zoo::{Architecture, Config, UnknownArchitecture};
 
-use crate::Classifier;
+use crate::{Classifier, network};
 
 /// A network with its weights, and how they want their pictures.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The entry of the registry.
-    pub entry: &'static Architecture,
+    /// What it is called: its name in the registry, or that of its file.
+    pub name: String,
+    /// The entry of the registry, if it is not a file's network.
+    pub entry: Option<&'static Architecture>,
     /// The network.
     pub graph: Graph,
     /// Its weights, which are read from where they are stored when the network is compiled.
@@ -25,6 +27,10 @@ pub struct Model {
     pub input_is_stored: bool,
     /// Where the weights are from: a file, or `embedded`.
     pub weights: String,
+    /// What the network's file calls what is fed and what comes out, if it has names for them.
+    pub ports: Option<Ports>,
+    /// What is to be known of how the network's file was read.
+    pub warnings: Vec<String>,
 }
 
 /// Why a model cannot be had or used.
@@ -50,7 +56,13 @@ pub enum ModelError {
     },
     /// The network comes without weights.
     #[error("{0} comes without trained weights: name a file of them with --weights")]
-    NoWeights(&'static str),
+    NoWeights(String),
+    /// The file holds weights at most.
+    #[error(
+        "{0} defines no network, expected .onnx, .prototxt or .caffemodel: name the network, and the \
+         file with --weights; `striate inspect {0}` tells whose weights it has"
+    )]
+    NoNetwork(String),
     /// The file says that its weights are of another network.
     #[error(
         "{place}: found weights of {found}, expected weights of {network}: ask for {found}, or take \
@@ -87,7 +99,7 @@ pub enum ModelError {
         /// Channels, height, width after preprocessing.
         found: [usize; 3],
         /// The network.
-        network: &'static str,
+        network: String,
         /// Channels, height, width it reads.
         expected: [usize; 3],
     },
@@ -132,9 +144,32 @@ impl Model {
             if entry.name == "squeezenet1_1" {
                 return Model::embedded();
             }
-            return Err(ModelError::NoWeights(entry.name));
+            return Err(ModelError::NoWeights(entry.name.to_owned()));
         };
         Model::open_with(entry, path, None)
+    }
+
+    /// The network of a file, as [`define`](crate::define) reads it, with its weights: those in the
+    /// file, or of a `.prototxt` those of the `.caffemodel` that is named or beside it. Pictures are
+    /// prepared as for ImageNet if the file does not say how.
+    ///
+    /// # Errors
+    /// As [`define`](crate::define).
+    pub fn of_file(path: &Path, weights: Option<&Path>) -> Result<Model, ModelError> {
+        let read = network::read(path, weights, None)?;
+        let [_, height, _] = read.graph.input().chw();
+        let input_is_stored = read.input.is_some();
+        Ok(Model {
+            name: network::name(path),
+            entry: None,
+            graph: read.graph,
+            params: Arc::new(read.params),
+            input: read.input.unwrap_or_else(|| InputSpec::imagenet(height * 8 / 7, height)),
+            input_is_stored,
+            weights: weights.unwrap_or(path).display().to_string(),
+            ports: read.ports,
+            warnings: read.warnings,
+        })
     }
 
     /// The same with a number of classes, where the file does not say it.
@@ -169,7 +204,17 @@ impl Model {
         let input_is_stored = params.input().is_some();
         let input = params.input().or(params.assumed_input()).cloned();
         let input = input.unwrap_or_else(|| (entry.preparation)());
-        Model { entry, graph, params: Arc::new(params), input, input_is_stored, weights }
+        Model {
+            name: entry.name.to_owned(),
+            entry: Some(entry),
+            graph,
+            params: Arc::new(params),
+            input,
+            input_is_stored,
+            weights,
+            ports: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// The model compiled to classify pictures, on so many threads; 0 is all cores.
@@ -203,7 +248,7 @@ impl Model {
     pub fn check_input(&self) -> Result<(), ModelError> {
         let (found, expected) = (self.input.output(), self.graph.input().chw());
         if found != expected {
-            return Err(ModelError::Input { found, network: self.entry.name, expected });
+            return Err(ModelError::Input { found, network: self.name.clone(), expected });
         }
         Ok(())
     }
