@@ -22,7 +22,9 @@ def same_weights(path, weights):
     model = onnx.load(path)
     there = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in safetensors.numpy.load_file(weights).items():
-        if onnx.numpy_helper.to_array(there[name]).tobytes() != value.tobytes():
+        # Coefficients of LeNet's pooling stand all over their windows.
+        stored = onnx.numpy_helper.to_array(there[name]).reshape(value.size, -1)
+        if (stored.view("u4") != value.reshape(-1, 1).view("u4")).any():
             raise ValueError(f"{name} has other values")
 
 

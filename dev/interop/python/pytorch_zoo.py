@@ -84,6 +84,8 @@ def save(library, name, spelling, height, width, folder):
 
 def back(folder):
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    for value in model.state_dict().values():
+        value.zero_()
     state = torch.load(folder / "ours.pth", weights_only=True)
     model.load_state_dict(state, strict=True)
     for name, value in model.state_dict().items():

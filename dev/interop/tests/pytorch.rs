@@ -158,11 +158,11 @@ fn odd_files() {
 
     for (name, expected) in [
         ("expanded.pth", "`fc.weight`, of shape [3, 4] and strides [0, 1]"),
-        ("module.pth", "`torch.nn.modules.linear.Linear` in its pickle"),
-        ("legacy_module.pth", "`torch.nn.modules.linear.Linear` in its pickle"),
-        ("subclass.pth", "`__main__.Named` in its pickle"),
-        ("quantized.pth", "`torch._utils._rebuild_qtensor` in its pickle"),
-        ("sparse.pth", "`torch._utils._rebuild_sparse_tensor` in its pickle"),
+        ("module.pth", "`torch.nn.modules.linear.Linear`"),
+        ("legacy_module.pth", "`torch.nn.modules.linear.Linear`"),
+        ("subclass.pth", "`__main__.Named`"),
+        ("quantized.pth", "`torch._utils._rebuild_qtensor`"),
+        ("sparse.pth", "`torch._utils._rebuild_sparse_tensor`"),
         (
             "script.pth",
             "a program of TorchScript, expected tensors alone: in PyTorch, torch.save(torch.jit.load(…).state_dict(), …)",
