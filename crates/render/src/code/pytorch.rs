@@ -46,8 +46,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
         python.lines(MEAN_INSIDE);
     }
     let unscaled = |node: &Node| matches!(node.op, Op::BatchNorm(BatchNorm { scale: false, .. }));
-    let unscaled = graph.nodes().iter().any(unscaled);
-    if unscaled {
+    if graph.nodes().iter().any(unscaled) {
         python.lines(UNSCALED);
     }
     if modules.contains("ConvBn(") && writer.has_conv_norm() {
@@ -68,7 +67,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     text.push_str(if sources.is_some() { super::RENAMED } else { "" });
     text.push_str(LOAD);
     let name = if sources.is_some() { "renamed(name)" } else { "name" };
-    text.replace("@FIXED@", if unscaled { FIXED } else { "" }).replace("@KEY@", name)
+    text.replace("@KEY@", name)
 }
 
 struct Writer<'g> {
@@ -688,7 +687,7 @@ fn norm_options(norm: &BatchNorm) -> Vec<Py> {
     items
 }
 
-/// A normalisation, its scale fixed where there is none.
+/// A normalisation, without a scale where there is none.
 fn scaled(norm: &BatchNorm, py: Py) -> Py {
     if norm.scale { py } else { Py::call("unscaled", vec![py]) }
 }
@@ -753,15 +752,9 @@ def mean_inside(x, kernel, stride, padding):
 const UNSCALED: &str = r#"
 
 def unscaled(norm):
-    """A normalisation whose scale stays 1."""
-    norm.weight.requires_grad_(False)
+    """A normalisation without a scale."""
+    norm.register_parameter("weight", None)
     return norm
-"#;
-
-const FIXED: &str = r#"    # So are scales that stay 1.
-    for name, value in model.named_parameters():
-        if not value.requires_grad:
-            state.setdefault(name, value)
 "#;
 
 const LOAD: &str = r#"
@@ -791,6 +784,6 @@ def load_weights(model, path):
     for name, value in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, value)
-@FIXED@    model.load_state_dict(state)
+    model.load_state_dict(state)
     return model
 "#;
