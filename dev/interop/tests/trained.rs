@@ -15,7 +15,7 @@ use striate::{Class, Model, convert};
 const NAME: &str = "squeezenet1_1";
 
 /// Those that are read and written.
-const FORMATS: [&str; 4] = ["safetensors", "pth", "weights.h5", "caffemodel"];
+const FORMATS: [&str; 5] = ["safetensors", "pth", "weights.h5", "caffemodel", "onnx"];
 
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {
