@@ -85,7 +85,8 @@ fn the_frameworks_tell_the_same() {
         convert(&asset(), &path, Some(NAME), Dtype::F32, 17, false).unwrap();
     }
     let heading = Heading { name: NAME, ..Heading::default() };
-    let text = code(&model.graph, &heading, &model.entry.naming, Framework::Keras);
+    let naming = model.entry.unwrap().naming;
+    let text = code(&model.graph, &heading, &naming, Framework::Keras);
     std::fs::write(at("code.py"), text).unwrap();
     let pictures: Vec<Tensor> =
         photographs().iter().map(|picture| preprocess(picture, &model.input).unwrap()).collect();
