@@ -31,6 +31,7 @@
 mod archive;
 mod atomic;
 pub mod caffe;
+mod definition;
 mod digest;
 mod dtype;
 mod error;
@@ -52,6 +53,7 @@ mod tensors;
 mod weights;
 
 pub use atomic::write_atomically;
+pub use definition::{NETWORK, definition};
 pub use digest::{file_sha256, weights_sha256};
 pub use dtype::{Dtype, Element};
 pub use error::{FormatError, MismatchError, Misshapen};

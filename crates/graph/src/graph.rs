@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::op::Role;
 use crate::{Cost, GraphError, Op, ParamLayout, Reason, Shape};
 
@@ -68,7 +70,8 @@ pub(crate) fn settled(op: &Op, inputs: &[Shape]) -> Result<Shape, Reason> {
 }
 
 /// A node as a file describes it; see [`Graph::assemble`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Part {
     /// As in [`Node`].
     pub name: String,
@@ -112,6 +115,17 @@ impl Graph {
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, _>>()?;
         Graph::check(nodes, outputs)
+    }
+
+    /// What [`assemble`](Graph::assemble) makes this network of.
+    pub fn parts(&self) -> (Vec<Part>, Vec<(String, usize)>) {
+        let part = |node: &Node| Part {
+            name: node.name.clone(),
+            op: node.op.clone(),
+            inputs: node.inputs.iter().map(|input| input.index()).collect(),
+        };
+        let outputs = self.outputs.iter().map(|out| (out.name.clone(), out.node.index()));
+        (self.nodes.iter().map(part).collect(), outputs.collect())
     }
 
     /// A graph of nodes whose shapes are known, if it keeps the invariants.
@@ -302,7 +316,8 @@ mod tests {
             part("fc", fc, &[1]),
         ];
         let logits = [(String::from("logits"), 2)];
-        assert_eq!(Graph::assemble(parts, &logits), built);
+        assert_eq!(Graph::assemble(parts.clone(), &logits), built);
+        assert_eq!(built.unwrap().parts(), (parts, logits.to_vec()));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Shape of one sample. The batch is no business of the network; it is chosen when a plan is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Channels of height × width.
     Map {
@@ -80,7 +83,8 @@ impl fmt::Display for Shape {
 }
 
 /// Height and width of a kernel, a stride, a dilation. One number is a square.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Size {
     /// Vertical.
     pub h: usize,
@@ -114,7 +118,8 @@ impl fmt::Display for Size {
 }
 
 /// Zeros added on each side of a map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sides {
     /// Rows above.
     pub top: usize,

@@ -31,7 +31,7 @@ fn weights(bytes: Vec<u8>) -> bool {
             (Element::Other(_), Err(_)) => {}
         }
     }
-    drop((listing.classes(), listing.input()));
+    drop((listing.classes(), listing.input(), listing.network()));
     let network = small();
     drop(file.load(&network, &Naming::NODES, &["aux"]));
     true

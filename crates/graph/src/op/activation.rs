@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{Reason, Shape};
 
 /// Scaled hyperbolic tangent, `a · tanh(s · x)`.
@@ -8,7 +10,8 @@ use crate::{Reason, Shape};
 /// None.
 /// # Source
 /// LeCun et al. 1998, §II.B and appendix A: a = 1.7159, s = 2/3.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tanh {
     /// Amplitude.
     pub a: f32,
@@ -42,7 +45,8 @@ impl Tanh {
 /// None.
 /// # Source
 /// Srivastava et al. 2014 in the inverted form of Caffe and PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Probability of being dropped.
     pub p: f32,

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{map, positive};
 use crate::{Cost, Reason, Shape, Size};
 
@@ -10,7 +12,8 @@ use crate::{Cost, Reason, Shape, Size};
 /// # Source
 /// Global: Lin et al. 2013, §3.2; ONNX `GlobalAveragePool`. Otherwise PyTorch's
 /// `AdaptiveAvgPool2d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdaptiveAvgPool {
     /// Height and width of the result.
     pub out: Size,

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Role, Slot};
 use crate::{Cost, Reason, Shape};
 
@@ -13,7 +15,8 @@ use crate::{Cost, Reason, Shape};
 /// stored with the weights but not counted.
 /// # Source
 /// Ioffe & Szegedy 2015, Algorithms 1 and 2; PyTorch's `BatchNorm2d`; ONNX `BatchNormalization`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: f32,

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Role, Slot, map, positive, window};
 use crate::{Cost, Reason, Shape, Sides, Size};
 
@@ -13,7 +15,8 @@ use crate::{Cost, Reason, Shape, Sides, Size};
 /// `out` does not divide, [`Reason::Table`] if the table is of another size.
 /// # Source
 /// LeCun et al. 1998, §II.A; ONNX `Conv`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conv2d {
     /// Output channels.
     pub out: usize,
@@ -34,7 +37,8 @@ pub struct Conv2d {
 }
 
 /// A sparse connection of maps: LeNet-5's Table I.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Table {
     /// A row an input map, a column an output map.
     rows: Vec<Vec<bool>>,

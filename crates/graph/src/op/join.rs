@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{Reason, Shape};
 
 /// Sum of a value and a scaled one, `a + scale · b`.
@@ -8,7 +10,8 @@ use crate::{Reason, Shape};
 /// None.
 /// # Source
 /// Szegedy et al. 2016 (Inception-ResNet), §3.3.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AddScaled {
     /// Factor of the second input.
     pub scale: f32,

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Role, Slot, positive, row};
 use crate::{Cost, Reason, Shape};
 
@@ -11,7 +13,8 @@ use crate::{Cost, Reason, Shape};
 /// [`Reason::Form`] on a map: flatten it first.
 /// # Source
 /// ONNX `Gemm`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Linear {
     /// Output values.
     pub out: usize,

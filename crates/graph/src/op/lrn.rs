@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::positive;
 use crate::{Reason, Shape};
 
@@ -10,7 +12,8 @@ use crate::{Reason, Shape};
 /// None.
 /// # Source
 /// Krizhevsky et al. 2012, §3.3 (α as it is); Caffe, PyTorch and ONNX `LRN` divide it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lrn {
     /// Neighbouring maps, the map itself included.
     pub size: usize,

@@ -26,10 +26,13 @@ pub use rbf::Rbf;
 pub use shortcut::Shortcut;
 pub use subsample::Subsample;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Cost, Reason, Shape};
 
 /// One operation: its attributes, nothing else.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// What is fed to the network.
     Input(Shape),

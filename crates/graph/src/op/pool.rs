@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{map, positive, window};
 use crate::{Cost, Reason, Shape, Sides, Size};
 
@@ -14,7 +16,8 @@ use crate::{Cost, Reason, Shape, Sides, Size};
 /// padding is as large as the kernel, so that a window could hold nothing else.
 /// # Source
 /// Ceil mode: Caffe and cuda-convnet; PyTorch's `ceil_mode`. ONNX `MaxPool`, `AveragePool`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pool {
     /// What is taken of a window.
     pub kind: PoolKind,
@@ -29,7 +32,8 @@ pub struct Pool {
 }
 
 /// What is taken of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PoolKind {
     /// The largest value; the padding is never it.
     Max,

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Role, Slot, row};
 use crate::{Cost, Reason, Shape};
 
@@ -12,7 +14,8 @@ use crate::{Cost, Reason, Shape};
 /// [`Reason::Attribute`] if a code is not as long as the input.
 /// # Source
 /// LeCun et al. 1998, §II.B, Figure 3.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rbf {
     /// A code a class; `true` is +1.
     pub codes: Vec<Vec<bool>>,

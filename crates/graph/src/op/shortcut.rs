@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{map, positive};
 use crate::{Reason, Shape};
 
@@ -12,7 +14,8 @@ use crate::{Reason, Shape};
 /// [`Reason::Attribute`] if there are more maps than `out`.
 /// # Source
 /// He et al. 2015, §3.3, option A; where the zeros go, as the authors' code has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shortcut {
     /// Step over the pixels.
     pub stride: usize,

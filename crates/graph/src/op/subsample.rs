@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Role, Slot, map, positive, window};
 use crate::{Cost, Reason, Shape, Size};
 
@@ -11,7 +13,8 @@ use crate::{Cost, Reason, Shape, Size};
 /// [`Reason::Window`] if the window is larger than the map.
 /// # Source
 /// LeCun et al. 1998, §II.B, layers S2 and S4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subsample {
     /// Height and width of the window.
     pub kernel: Size,
