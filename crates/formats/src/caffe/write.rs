@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use striate_graph::op::{BatchNorm, Conv2d, Pool, PoolKind, Tanh};
-use striate_graph::{Graph, Naming, Node, Op, Params, Shape, Sides, Size};
+use striate_graph::{Graph, Naming, Node, Op, ParamSource, Shape, Sides, Size};
 
 use super::layers::leaves_map;
 use super::message::{Message, Value};
@@ -41,22 +41,23 @@ enum Values {
 }
 
 /// Writes a network and its weights: `model`, a `.caffemodel`, and `definition`, its `.prototxt`,
-/// each whole or not at all. Layers are called as the naming says.
+/// each whole or not at all. Layers are called as the naming says. Values are read piece by piece.
 ///
 /// # Errors
 /// [`FormatError::Unwritable`] with the node if Caffe has no such layer, two have the same name, or
-/// the weights are of another network or too many; [`FormatError::Io`] if a file cannot be written.
+/// the weights are of another network or too many; [`FormatError::Io`] if a file cannot be written,
+/// or the weights cannot be read.
 pub fn write(
     model: &Path,
     definition: &Path,
     name: &str,
     graph: &Graph,
-    params: &Params,
+    params: &dyn ParamSource,
     naming: &Naming,
 ) -> Result<(), FormatError> {
     let unwritable =
         |reason| FormatError::Unwritable { place: model.display().to_string(), reason };
-    if **params.layout() != graph.layout() {
+    if *params.layout() != graph.layout() {
         return Err(unwritable(String::from("the weights are of another network than the graph")));
     }
     let layers = layers(graph, naming).map_err(unwritable)?;
@@ -77,7 +78,7 @@ pub fn write(
         net.push("layer", Value::Message(message.clone()));
     }
     let len = pieces.iter().map(|(head, _)| head.len() as u64).sum::<u64>()
-        + 4 * params.values().len() as u64;
+        + 4 * params.layout().len() as u64;
     if len > MAX_FILE {
         let reason =
             format!("a file of {len} bytes, and Caffe reads {MAX_FILE}: write safetensors");
@@ -87,11 +88,8 @@ pub fn write(
         pieces.iter().try_for_each(|(head, values)| {
             file.write_all(head)?;
             match values {
-                Some(Values::Param(name)) => {
-                    let view = params.get(name).expect("a parameter of this graph");
-                    write_values(file, view.data)
-                }
-                Some(Values::One) => write_values(file, &[1.0]),
+                Some(Values::Param(name)) => write_values(file, params, name),
+                Some(Values::One) => file.write_all(&1f32.to_le_bytes()),
                 None => Ok(()),
             }
         })
@@ -99,13 +97,17 @@ pub fn write(
     write_atomically(definition, |file| file.write_all(text::write(&net, "").as_bytes()))
 }
 
-fn write_values(file: &mut dyn Write, values: &[f32]) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    values.chunks(PIECE).try_for_each(|values| {
+fn write_values(file: &mut dyn Write, params: &dyn ParamSource, name: &str) -> io::Result<()> {
+    let param = params.layout().find(name).expect("a parameter of this graph");
+    let (mut values, mut bytes) = ([0.0; PIECE], Vec::new());
+    for from in (0..param.range.len()).step_by(PIECE) {
+        let values = &mut values[..PIECE.min(param.range.len() - from)];
+        params.read(param, from, values).map_err(io::Error::other)?;
         bytes.clear();
         Dtype::F32.encode(values, &mut bytes);
-        file.write_all(&bytes)
-    })
+        file.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 impl Blob {
@@ -344,7 +346,7 @@ mod tests {
     use super::*;
     use crate::caffe::{define, read};
     use striate_graph::op::Lrn;
-    use striate_graph::{Init, add, add_scaled, concat};
+    use striate_graph::{Init, Params, add, add_scaled, concat};
     use striate_tensor::Rng;
 
     /// A network of all that Caffe has.
