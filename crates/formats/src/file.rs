@@ -46,6 +46,14 @@ impl StoredTensor {
         self.strides.is_some()
     }
 
+    /// Where values are put in another order: of each axis how many there are and how many values of
+    /// the file it is from one to the next, the last axis the fastest. An axis of the shape may be
+    /// several here.
+    pub fn steps(&self) -> Option<Vec<(usize, usize)>> {
+        let axes = self.strides.as_ref()?.iter();
+        Some(axes.map(|axis| (axis.extent, axis.stride)).collect())
+    }
+
     /// Bytes of its values in the file.
     pub fn bytes(&self) -> usize {
         self.range.len()

@@ -24,6 +24,9 @@ use crate::{Format, FormatError, Listing, Model, Port, Ports, TensorFile};
 const OLDEST: usize = 7;
 const NEWEST: usize = 27;
 
+/// How the names end that we give to weights: with the leaves of the tensors of a layer.
+const LEAVES: [&str; 4] = [".weight", ".bias", ".running_mean", ".running_var"];
+
 /// How a model is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
@@ -157,7 +160,7 @@ pub(crate) fn contents(
         Source::Memory(_) | Source::Several(_) => None,
     };
     let mut files = Files::new(source.clone(), folder);
-    // What we write beside the weights has the name of its node, and what it is.
+    // What we write beside the weights is called after its node as well, and after no leaf of weights.
     let ours = message.texts("producer_name").last() == Some("striate");
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
@@ -173,7 +176,8 @@ pub(crate) fn contents(
         }
         let constant = Constant::read(tensor, &mut files).map_err(refused)?;
         let extents = constant.extents();
-        let computes = extents.is_empty() || (ours && name.contains('/'));
+        let weighs = LEAVES.iter().any(|leaf| name.ends_with(leaf));
+        let computes = extents.is_empty() || (ours && name.contains('/') && !weighs);
         if !computes && matches!(constant.holds, Holds::Floats(_)) {
             tensors.push(constant.stored(name.to_owned(), extents));
         }
