@@ -4,88 +4,74 @@ use std::path::Path;
 
 use clap::builder::RangedU64ValueParser;
 use striate::exec::Options;
-use striate::formats::Format;
-use striate::graph::{Graph, Naming, Shape};
-use striate::zoo::{self, Architecture, Config};
-use striate::{Definition, Model, define, is_definition};
+use striate::{Choices, Model, ModelError, Network, is_network_file, zoo};
 
 use crate::failure::Failure;
 use crate::nearest;
 
-/// The entry of a name; a mistyped one gets the nearest.
-pub(crate) fn entry(name: &str) -> Result<&'static Architecture, Failure> {
-    zoo::find(name).map_err(|error| Failure::Usage(error.to_string()))
-}
-
-/// The path of a network that is given as a file, which is there.
-pub(crate) fn file(name: &str) -> Result<Option<&Path>, Failure> {
-    let path = Path::new(name);
-    let is_file = zoo::find(name).is_err() && (path.exists() || is_definition(path));
-    if is_file {
-        nearest::existing(path)?;
-    }
-    Ok(is_file.then_some(path))
-}
-
-/// Whether a network comes with its weights: one of a file that is no `.prototxt`.
-pub(crate) fn has_weights(name: &str) -> bool {
-    let path = Path::new(name);
-    zoo::find(name).is_err() && is_definition(path) && Format::of(path).is_some()
+/// The network of a name or a file; what is mistyped gets the nearest.
+pub(crate) fn network(
+    name: &str,
+    weights: Option<&Path>,
+    choices: &Choices,
+) -> Result<Network, Failure> {
+    existing(name, weights)?;
+    Network::open(name, weights, choices).map_err(refused)
 }
 
 /// A network with its weights.
-pub(crate) fn model(name: &str, weights: Option<&Path>) -> Result<Model, Failure> {
-    weights.map_or(Ok(()), nearest::existing)?;
-    let model = match file(name)? {
-        Some(path) => Model::of_file(path, weights)?,
-        None => Model::open(entry(name)?.name, weights)?,
-    };
-    model.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    Ok(model)
+pub(crate) fn model(
+    name: &str,
+    weights: Option<&Path>,
+    choices: &Choices,
+) -> Result<Model, Failure> {
+    existing(name, weights)?;
+    Model::open_with(name, weights, choices).map_err(refused)
 }
 
-/// A network without weights, and what is known of it besides.
-pub(crate) struct Network {
-    pub(crate) name: String,
-    /// The entry of the registry, if it is not a file's network.
-    pub(crate) entry: Option<&'static Architecture>,
-    pub(crate) graph: Graph,
-    pub(crate) naming: Naming,
+/// What is called as a file must be there.
+fn existing(name: &str, weights: Option<&Path>) -> Result<(), Failure> {
+    let file = Path::new(name);
+    let meant = zoo::find(name).is_err() && is_network_file(file);
+    [Some(file).filter(|_| meant), weights].into_iter().flatten().try_for_each(nearest::existing)
 }
 
-/// The network of a name or of a file.
-pub(crate) fn network(name: &str, build: Build) -> Result<Network, Failure> {
-    let Some(path) = file(name)? else {
-        let entry = entry(name)?;
-        let (name, naming, graph) = (entry.name.to_owned(), entry.naming, build.graph(entry)?);
-        return Ok(Network { name, entry: Some(entry), graph, naming });
-    };
-    if build.classes.is_some() || build.heads {
-        return Err(Failure::Usage(format!(
-            "{name}: --classes and --heads are for networks of the registry, a file has its own"
-        )));
+/// What was asked for in a way that has no meaning is usage. Every entry of the registry builds, so
+/// that a mistake is in what was chosen.
+pub(crate) fn refused(error: ModelError) -> Failure {
+    match error {
+        ModelError::Unknown(_) | ModelError::Graph(_) | ModelError::Fixed { .. } => {
+            Failure::Usage(error.to_string())
+        }
+        error => error.into(),
     }
-    let input = build.input.map(|[c, h, w]| Shape::map(c, h, w));
-    let Definition { name, graph, warnings } = define(path, input)?;
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    Ok(Network { name, entry: None, graph, naming: Naming::NODES })
 }
 
-/// Weights of elsewhere seldom say how they want their pictures.
-pub(crate) fn warn_of_preparation(model: &Model, quiet: bool) {
-    if !model.input_is_stored && !quiet {
+/// What one should know of how a file was read.
+pub(crate) fn warn(network: &Network, quiet: bool) {
+    if !quiet {
+        network.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    }
+}
+
+/// The same for who prepares pictures: weights of elsewhere seldom say how they want theirs.
+pub(crate) fn warn_of_preparation(network: &Network, quiet: bool) {
+    warn(network, quiet);
+    if !network.says_input() && !quiet {
+        let place = network.weights.as_ref().map_or(network.mark(), |weights| &weights.place);
+        let usual = match network.is_file() {
+            true => String::from("networks of that input"),
+            false => format!("{} ({})", network.name, network.edition()),
+        };
         eprintln!(
-            "warning: {} does not say how pictures are prepared for it; prepared as usual for \
-             {} ({})",
-            model.weights,
-            model.name,
-            model.entry.map_or_else(|| String::from("ImageNet"), |entry| entry.edition.to_string()),
+            "warning: {place} does not say how pictures are prepared for it; prepared as usual for \
+             {usual}"
         );
     }
 }
 
 /// How a network is built.
-#[derive(clap::Args, Clone, Copy, Default)]
+#[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Build {
     /// Classes to tell apart
     #[arg(long, value_name = "N")]
@@ -99,19 +85,16 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// The entry's own choices where none is made.
-    pub(crate) fn config(self, entry: &Architecture) -> Config {
-        let default = entry.config();
-        Config {
-            classes: self.classes.unwrap_or(default.classes),
-            input: self.input.unwrap_or(default.input),
-            heads: self.heads,
-        }
+    pub(crate) fn choices(self) -> Choices {
+        let Build { classes, input, heads } = self;
+        Choices { classes, input, heads, logits: false }
     }
 
-    /// The network. Every entry builds as registered, so a mistake is in what was chosen.
-    pub(crate) fn graph(self, entry: &Architecture) -> Result<Graph, Failure> {
-        entry.build(&self.config(entry)).map_err(|error| Failure::Usage(error.to_string()))
+    /// The network.
+    pub(crate) fn network(self, name: &str, quiet: bool) -> Result<Network, Failure> {
+        let network = network(name, None, &self.choices())?;
+        warn(&network, quiet);
+        Ok(network)
     }
 }
 

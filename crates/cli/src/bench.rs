@@ -3,14 +3,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use striate::Choices;
 use striate::data::Batch;
 use striate::exec::{Accuracy, Backend, CompileError, Isa, Native, Options};
-use striate::graph::{Drawn, Graph, Init, ParamSource};
+use striate::graph::{Drawn, Graph, ParamSource};
 use striate::tensor::{Rng, Tensor};
 use striate::train::{Recipe, Trainer};
-use striate::zoo::{Config, Training};
 
-use crate::args::{self, Build, Threads};
+use crate::args::{self, Threads};
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 
@@ -19,11 +19,12 @@ use crate::output::{print, print_json};
 #[command(after_long_help = "Examples:
   striate bench resnet50 --explain
   striate bench vgg16 --batch 16 --threads 1
-  striate bench lenet5 --mode train --batch 64")]
+  striate bench lenet5 --mode train --batch 64
+  striate bench model.onnx")]
 pub(crate) struct Bench {
-    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
-    /// Weights: a file, or the directory of a checkpoint. Without, those that the network comes with,
+    /// Weights: a file, or the directory of a checkpoint. Without, those in the file of the network,
     /// or drawn at random
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -72,29 +73,27 @@ enum Nearness {
 const FEWEST: usize = 10;
 
 impl Bench {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
         if !(0.0..=3600.0).contains(&self.seconds) {
             let found = self.seconds;
             return Err(Failure::Usage(format!("found --seconds {found}, expected 0 to 3600")));
         }
         let isa = self.isa()?;
         let (batch, threads) = (self.batch as usize, self.threads.threads);
-        let weighed = self.weights.is_some() || args::has_weights(&self.model);
-        let (name, entry, mut graph, stored) = if weighed && self.mode == Mode::Infer {
-            let model = args::model(&self.model, self.weights.as_deref())?;
-            (model.name, model.entry, model.graph, Some(model.params))
-        } else {
-            let network = args::network(&self.model, Build::default())?;
-            (network.name, network.entry, network.graph, None)
+        let choices = Choices { logits: self.mode == Mode::Train, ..Choices::default() };
+        let usual = args::network(&self.model, None, &choices)?;
+        let recipe = Recipe { batch, ..Recipe::of(usual.training()) };
+        let heads = self.mode == Mode::Train && !recipe.loss.heads.is_empty();
+        let network = match &self.weights {
+            Some(path) if !heads => args::model(&self.model, Some(path), &choices)?.network,
+            _ if heads => args::network(&self.model, None, &Choices { heads, ..choices })?,
+            _ => usual,
         };
-        let recipe = Recipe { batch, ..Recipe::of(entry.map_or(Training::ResNet, |e| e.training)) };
-        if let (Some(entry), Mode::Train, false) = (entry, self.mode, recipe.loss.heads.is_empty())
-        {
-            graph = entry.build(&Config { heads: true, ..entry.config() })?;
-        }
-        let init = entry.map_or(Init::KaimingFanOut, |entry| entry.init);
-        let drawn = Drawn::new(&graph, &init, &Rng::new(1));
-        let images = images(&graph, batch)?;
+        args::warn(&network, quiet);
+        let graph = &network.graph;
+        let stored = network.weights.as_ref().map(|weights| &*weights.params);
+        let drawn = Drawn::new(graph, &network.init(), &Rng::new(1));
+        let images = images(graph, batch)?;
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
             Mode::Infer => {
@@ -104,32 +103,33 @@ impl Bench {
                 };
                 let engine = Options { isa: Some(isa), accuracy, ..Options::default() };
                 let options = Options { batch, threads, ..engine };
-                let params: &dyn ParamSource = match &stored {
-                    Some(stored) => &**stored,
+                let params: &dyn ParamSource = match stored {
+                    Some(stored) => stored,
                     None => &drawn,
                 };
-                let mut network = Native::default().compile(&graph, params, &options)?;
+                let mut compiled = Native::default().compile(graph, params, &options)?;
                 let mut logits = Vec::new();
                 let times = self.time(|| {
-                    logits = network.run(&images)?.logits().row(0).to_vec();
+                    logits = compiled.run(&images)?.logits().row(0).to_vec();
                     Ok(())
                 })?;
                 if self.explain {
-                    let steps = network.explain(&images, times.len().min(50))?;
+                    let steps = compiled.explain(&images, times.len().min(50))?;
                     let memory = peak_rss().map_or(String::new(), |bytes| {
                         format!(", {:.1} MB of the process at most", bytes as f64 / 1e6)
                     });
                     print(&format!("{}{memory}", steps.trim_end()))?;
                 }
-                self.report(&name, isa, times, 2.0 * macs, &logits)
+                self.report(&network.name, isa, times, 2.0 * macs, &logits)
             }
             Mode::Train => {
+                network.check_classes()?;
                 let labels = (0..self.batch).map(|i| i % graph.classes() as u32).collect();
                 let batch = Batch { images, labels, index: 0 };
-                let mut trainer = Trainer::new(&graph, drawn.params(), recipe, threads)?;
+                let mut trainer = Trainer::new(graph, drawn.params(), recipe, threads)?;
                 // So small a step that weights and times stay what they are.
                 let times = self.time(|| Ok(trainer.step(&batch, 1e-9).map(|_| ())?))?;
-                self.report(&name, isa, times, 6.0 * macs, &[])
+                self.report(&network.name, isa, times, 6.0 * macs, &[])
             }
         }
     }
@@ -204,10 +204,9 @@ impl Bench {
             if first.is_empty() { String::new() } else { format!(" out0={}", first.join(",")) };
         let memory = peak.map_or(String::new(), |b| format!(", {:.0} MB at most", b as f64 / 1e6));
         print(&format!(
-            "{}: {mode}, batch {}, {threads} threads, f32, {isa}; {} runs{memory}\n\
+            "{name}: {mode}, batch {}, {threads} threads, f32, {isa}; {} runs{memory}\n\
              {images_per_s:.1} images/s, {gflops:.1} GFLOP/s\n\
              median_ms={:.4} p10_ms={:.4} p90_ms={:.4}{first}",
-            name,
             self.batch,
             times.len(),
             median * 1e3,

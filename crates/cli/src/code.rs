@@ -4,10 +4,9 @@ use clap::{Args, ValueEnum};
 use striate::formats::write_atomically;
 use striate::render::{Framework, code};
 
-use crate::args::{self, Build};
+use crate::args::Build;
 use crate::failure::Failure;
 use crate::output::print;
-use crate::show::heading;
 
 /// Source code that builds the same network
 #[derive(Args)]
@@ -15,7 +14,7 @@ use crate::show::heading;
   striate code resnet50 --to pytorch
   striate code vgg16 --to pytorch --classes 10 -o vgg16.py")]
 pub(crate) struct Code {
-    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
     /// What it is written for
     #[arg(long, value_enum, value_name = "FRAMEWORK")]
@@ -36,13 +35,13 @@ enum To {
 }
 
 impl Code {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let network = args::network(&self.model, self.build)?;
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
+        let network = self.build.network(&self.model, quiet)?;
         let framework = match self.to {
             To::Pytorch => Framework::PyTorch,
             To::Keras => Framework::Keras,
         };
-        let text = code(&network.graph, &heading(&network, &[]), &network.naming, framework);
+        let text = code(&network.graph, &network.heading(), network.naming(), framework);
         match &self.output {
             Some(path) => Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?),
             None => print(&text),

@@ -1,16 +1,17 @@
 use clap::Args;
 use striate::render;
 
-use crate::args::{self, Build};
+use crate::args::Build;
 use crate::failure::Failure;
-use crate::output::{print, print_json};
-use crate::show::heading;
+use crate::output::print;
 
 /// What differs between two networks; exit code 3 if anything does
 #[derive(Args)]
-#[command(after_long_help = "Example:\n  striate diff resnet50 resnet50_v1")]
+#[command(after_long_help = "Examples:
+  striate diff resnet50 resnet50_v1
+  striate diff deploy.prototxt vgg16")]
 pub(crate) struct Diff {
-    /// A network, or a file of one
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     a: String,
     /// Another
     b: String,
@@ -22,14 +23,11 @@ pub(crate) struct Diff {
 }
 
 impl Diff {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let [a, b] = [&self.a, &self.b].map(|name| args::network(name, self.build));
-        let (a, b) = (a?, b?);
-        let (keys_a, keys_b) = (a.naming.keys(&a.graph), b.naming.keys(&b.graph));
-        let (heading_a, heading_b) = (heading(&a, &keys_a), heading(&b, &keys_b));
-        let diff = render::diff(&a.graph, &heading_a, &b.graph, &heading_b);
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
+        let (a, b) = (self.build.network(&self.a, quiet)?, self.build.network(&self.b, quiet)?);
+        let diff = render::diff(&a.graph, &a.heading(), &b.graph, &b.heading());
         if self.json {
-            print_json(&diff.json())?;
+            print(&diff.json())?;
         } else {
             print(&diff.text())?;
         }

@@ -2,21 +2,24 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use serde_json::json;
-use striate::fits;
-use striate::formats::{Element, Format, INPUT, StoredTensor, file_sha256, list};
+use serde_json::{Value, json};
+use striate::formats::{INPUT, NETWORK, file_sha256};
+use striate::graph::Graph;
 use striate::render::thousands;
+use striate::{Inspected, inspect};
 
 use crate::failure::Failure;
 use crate::nearest;
 use crate::output::{print, print_json};
 
-/// What is in a weight file; nothing in it is executed
+/// What is in a file of weights or of a network; nothing in it is executed
 #[derive(Args)]
-#[command(after_long_help = "Example:
-  striate inspect resnet50.pth")]
+#[command(after_long_help = "Examples:
+  striate inspect resnet50.pth
+  striate inspect deploy.prototxt")]
 pub(crate) struct Inspect {
-    /// Weights of any format, or the directory of a checkpoint
+    /// Weights of any format, the directory of a checkpoint, or a network (.prototxt, .caffemodel,
+    /// .onnx)
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -26,75 +29,101 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(self) -> Result<(), Failure> {
         nearest::existing(&self.file)?;
-        let listing = list(&self.file)?;
-        let params: usize = listing.tensors.iter().map(volume).sum();
-        let networks = fits(&listing);
+        let found = inspect(&self.file)?;
         let digest = match self.file.is_file() {
             true => Some(file_sha256(&self.file)?),
             false => None,
         };
-        let mut warnings = Vec::new();
-        let others = |t: &&StoredTensor| matches!(t.element, Element::Other(_));
-        for tensor in listing.tensors.iter().filter(others) {
-            warnings.push(format!("{} holds {}, which is not read", tensor.name, tensor.element));
+        match self.json {
+            true => print_json(&document(&found, digest)),
+            false => print(&self.text(&found, digest)),
         }
-        if networks.is_empty() {
-            warnings.push(String::from("it fits none of the networks by names and shapes"));
-        }
-        if self.json {
-            let tensors = listing.tensors.iter().map(|tensor| {
-                json!({"name": tensor.name, "shape": tensor.shape,
-                       "dtype": tensor.element.to_string()})
-            });
-            let names: Vec<&str> = networks.iter().map(|(entry, _)| entry.name).collect();
-            return print_json(&json!({
-                "format": listing.format.to_string(), "sha256": digest, "params": params,
-                "tensors": tensors.collect::<Vec<_>>(), "fits": names,
-                "classes": networks.first().map(|(_, classes)| classes),
-                "metadata": listing.metadata, "warnings": warnings,
-            }));
-        }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["tensor", "shape", "values"]);
-        for tensor in &listing.tensors {
-            let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+    }
+
+    fn text(&self, found: &Inspected, digest: Option<String>) -> String {
+        let Inspected { tensors, metadata, network, fits, warnings, .. } = found;
+        let rows = tensors.iter().map(|tensor| {
             let turned = if tensor.is_turned() { ", axes turned" } else { "" };
             let values = format!("{}{turned}", tensor.element);
-            table.add_row([&tensor.name, &shape.join("×"), &values]);
+            [tensor.name.clone(), extents(&tensor.shape), values]
+        });
+        let mut lines = Vec::new();
+        if !tensors.is_empty() {
+            lines.push(table(["tensor", "shape", "values"], rows));
         }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
+        if let Some(network) = network {
+            let nodes = network.graph.nodes().iter();
+            let rows = nodes
+                .map(|node| [node.name.clone(), node.shape.to_string(), node.op.kind().to_owned()]);
+            lines.push(table(["layer", "output", "operation"], rows));
         }
-        let mut lines = vec![table.to_string()];
-        let metadata = listing.metadata.iter().filter(|(key, _)| *key != INPUT);
-        lines.extend(metadata.map(|(key, text)| format!("{key}: {}", text.escape_debug())));
-        if listing.metadata.contains_key(INPUT) {
+        let plain = metadata.iter().filter(|(key, _)| *key != INPUT && *key != NETWORK);
+        lines.extend(plain.map(|(key, text)| format!("{key}: {}", text.escape_debug())));
+        if metadata.contains_key(INPUT) {
             lines.push(String::from("it says how pictures are prepared"));
         }
-        if listing.format == Format::PyTorch {
+        if found.format == "pytorch" && !tensors.is_empty() {
             lines.push(String::from("its pickle holds tensors and plain values alone"));
         }
         lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
-        let fit = |(entry, classes): &(&striate::zoo::Architecture, usize)| {
-            format!("{} ({classes} classes)", entry.name)
-        };
-        if !networks.is_empty() {
-            let names: Vec<String> = networks.iter().map(fit).collect();
-            lines.push(format!("fits {}", names.join(", ")));
+        if !fits.is_empty() {
+            let names = fits.iter();
+            let names = names.map(|(entry, classes)| format!("{} ({classes} classes)", entry.name));
+            let what = if tensors.is_empty() { "is the same as" } else { "fits" };
+            lines.push(format!("{what} {}", names.collect::<Vec<_>>().join(", ")));
         }
         lines.extend(digest.map(|digest| format!("sha256 {digest}")));
+        let layers = network.as_ref().map(|network| {
+            format!(", {} layers from {}", network.graph.nodes().len() - 1, network.graph.input())
+        });
         lines.push(format!(
-            "{}: {}, {} tensors, {} values",
+            "{}: {}, {} tensors, {} values{}",
             self.file.display(),
-            listing.format,
-            listing.tensors.len(),
-            thousands(params as u64)
+            found.format,
+            tensors.len(),
+            thousands(found.params()),
+            layers.unwrap_or_default()
         ));
-        print(&lines.join("\n"))
+        lines.join("\n")
     }
 }
 
-fn volume(tensor: &StoredTensor) -> usize {
-    tensor.shape.iter().product()
+fn document(found: &Inspected, digest: Option<String>) -> Value {
+    let tensors = found.tensors.iter().map(|tensor| {
+        json!({"name": tensor.name, "shape": tensor.shape, "dtype": tensor.element.to_string()})
+    });
+    let names: Vec<&str> = found.fits.iter().map(|(entry, _)| entry.name).collect();
+    let graph = found.network.as_ref().map(|network| &network.graph);
+    let layers = graph.map(|graph| {
+        let layer = |node: &striate::graph::Node| {
+            json!({"name": node.name, "op": node.op.kind(), "output": node.shape.extents()})
+        };
+        graph.nodes().iter().skip(1).map(layer).collect::<Vec<_>>()
+    });
+    let classes = found.fits.first().map(|(_, classes)| *classes);
+    json!({
+        "format": found.format, "sha256": digest, "params": found.params(),
+        "tensors": tensors.collect::<Vec<_>>(), "fits": names,
+        "classes": classes.or(graph.map(Graph::classes)),
+        "input": graph.map(|graph| graph.input().extents()), "layers": layers,
+        "metadata": found.metadata, "warnings": found.warnings,
+    })
+}
+
+fn extents(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// Rows of three columns, the middle one to the right.
+fn table(header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
 }

@@ -65,16 +65,16 @@ fn main() -> ExitCode {
     }
     let done = match cli.verb {
         Verb::List(verb) => verb.run(),
-        Verb::Show(verb) => verb.run(),
-        Verb::Diff(verb) => verb.run(),
-        Verb::Code(verb) => verb.run(),
+        Verb::Show(verb) => verb.run(cli.quiet),
+        Verb::Diff(verb) => verb.run(cli.quiet),
+        Verb::Code(verb) => verb.run(cli.quiet),
         Verb::Convert(verb) => verb.run(cli.quiet),
         Verb::Inspect(verb) => verb.run(),
         Verb::Predict(verb) => verb.run(cli.quiet),
-        Verb::Run(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(cli.quiet),
         Verb::Train(verb) => verb.run(cli.quiet),
         Verb::Val(verb) => verb.run(cli.quiet),
-        Verb::Bench(verb) => verb.run(),
+        Verb::Bench(verb) => verb.run(cli.quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
-use striate::{Classifier, Model, data, is_definition, zoo};
+use striate::{Choices, Classifier, Model, data, is_network_file, zoo};
 
 use crate::args::{self, Threads};
 use crate::failure::Failure;
@@ -14,9 +14,11 @@ use crate::output::{print, print_json};
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   striate predict cat.jpg
-  striate predict lenet5 --weights runs/lenet5/best seven.png")]
+  striate predict lenet5 --weights runs/lenet5/best seven.png
+  striate predict model.onnx cat.jpg")]
 pub(crate) struct Predict {
-    /// A network or a file of one, then pictures. Without a network, SqueezeNet 1.1 with the weights in the program
+    /// A network (a name, or a file: .prototxt, .caffemodel, .onnx), then pictures. Without a network,
+    /// SqueezeNet 1.1 with the weights in the program
     #[arg(required = true, value_names = ["[MODEL] IMAGE"])]
     arguments: Vec<String>,
     /// Weights: a file, or the directory of a checkpoint
@@ -41,8 +43,10 @@ impl Predict {
         if images.is_empty() {
             return Err(Failure::Usage(String::from("found no picture, expected at least one")));
         }
-        let model = args::model(model.unwrap_or("squeezenet1_1"), self.weights.as_deref())?;
-        args::warn_of_preparation(&model, quiet);
+        let choices = Choices { logits: true, ..Choices::default() };
+        let name = model.unwrap_or("squeezenet1_1");
+        let model = args::model(name, self.weights.as_deref(), &choices)?;
+        args::warn_of_preparation(&model.network, quiet);
         let mut classifier = model.classifier(self.threads.threads)?;
         let mut documents = Vec::new();
         for image in images {
@@ -69,7 +73,7 @@ impl Predict {
         let started = Instant::now();
         let classes = classifier.classify(&picture, self.topk as usize)?;
         let ms = started.elapsed().as_secs_f64() * 1e3;
-        let name = &model.name;
+        let name = &model.network.name;
         let mut text = format!("{image}  ({name}, {} weights, {ms:.1} ms)\n", model.weights);
         let mut top = Vec::new();
         for class in classes {
@@ -96,7 +100,12 @@ fn split(arguments: &[String]) -> Result<(Option<&str>, &[String]), Failure> {
     let [first, rest @ ..] = arguments else { return Ok((None, &[])) };
     match zoo::find(first) {
         Ok(_) => Ok((Some(first), rest)),
-        Err(_) if is_definition(Path::new(first)) => Ok((Some(first), rest)),
+        Err(_)
+            if is_network_file(Path::new(first))
+                || (Path::new(first).is_dir() && !rest.is_empty()) =>
+        {
+            Ok((Some(first), rest))
+        }
         // What is neither a file nor looks like one was meant to be a network.
         Err(unknown) if !Path::new(first).exists() && !first.contains(['.', '/', '\\']) => {
             Err(Failure::Usage(unknown.to_string()))

@@ -3,11 +3,11 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
-use striate::Model;
 use striate::exec::{Backend, Interpreter, Native, Options};
 use striate::formats;
 use striate::graph::NodeId;
 use striate::tensor::Tensor;
+use striate::{Choices, Network};
 
 use crate::args::{self, Threads};
 use crate::failure::Failure;
@@ -19,15 +19,16 @@ use crate::output::{print, print_json};
 #[command(after_long_help = "Example:
   striate run resnet50 --weights w.safetensors --input x.safetensors --output y.safetensors")]
 pub(crate) struct Run {
-    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
     /// Weights: a file, or the directory of a checkpoint
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// A safetensors file with one tensor, pictures × channels × height × width
+    /// A safetensors file with one tensor, pictures × channels × height × width, or as an ONNX file has
+    /// it
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Where the outputs go: `logits`, and what --keep names
+    /// Where the outputs go: `logits`, or what an ONNX file calls them, and what --keep names
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Inner values to write as well, by the names that `show` prints
@@ -55,23 +56,18 @@ enum Engine {
 const BATCH: usize = 16;
 
 impl Run {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let model = args::model(&self.model, self.weights.as_deref())?;
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
+        let model = args::model(&self.model, self.weights.as_deref(), &Choices::default())?;
+        let (network, params) = (&model.network, &*model.params);
+        args::warn(network, quiet);
         nearest::existing(&self.input)?;
-        let images = planes(&model, formats::read_tensor(&self.input)?)?;
-        let expected = model.graph.input().batched(images.shape().first().copied().unwrap_or(0));
-        if images.shape() != expected || expected[0] == 0 {
-            return Err(Failure::failed(format!(
-                "{}: found a tensor of shape {:?}, expected N×{} for {}",
-                self.input.display(),
-                images.shape(),
-                model.graph.input(),
-                model.name,
-            )));
-        }
-        let keep = self.keep.iter().map(|name| node(&model, name)).collect::<Result<_, _>>()?;
+        let images = formats::read_tensor(&self.input)?;
+        let images = network
+            .fed(images)
+            .map_err(|expected| Failure::failed(format!("{}: {expected}", self.input.display())))?;
+        let keep = self.keep.iter().map(|name| node(network, name)).collect::<Result<_, _>>()?;
         let options = Options {
-            batch: BATCH.min(expected[0]),
+            batch: BATCH.min(images.shape()[0]),
             threads: self.threads.threads,
             keep,
             ..Options::default()
@@ -80,34 +76,26 @@ impl Run {
             Engine::Native => &Native::default(),
             Engine::Interpreter => &Interpreter,
         };
-        let mut network = backend.compile(&model.graph, &*model.params, &options)?;
-        if let Some(tensor) = model.params.not_finite().first() {
+        let mut compiled = backend.compile(&network.graph, params, &options)?;
+        if let Some(tensor) = params.not_finite().first() {
             eprintln!("warning: `{tensor}` holds a NaN or an infinity");
         }
         let mut outputs: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let started = Instant::now();
-        let volume = model.graph.input().volume();
-        for images in images.data().chunks(options.batch * volume) {
-            let mut shape = expected.clone();
-            shape[0] = images.len() / volume;
-            let images = Tensor::new(&shape, images.to_vec())?;
-            for (i, (name, value)) in network.run(&images)?.iter().enumerate() {
+        let volume = network.graph.input().volume();
+        for part in images.data().chunks(options.batch * volume) {
+            let shape = network.graph.input().batched(part.len() / volume);
+            let part = Tensor::new(&shape, part.to_vec())?;
+            for (i, (name, value)) in compiled.run(&part)?.iter().enumerate() {
                 if outputs.len() == i {
-                    outputs.push((name.to_owned(), value.shape().to_vec(), Vec::new()));
+                    let (name, shape) = network.given(i, name, value.shape());
+                    outputs.push((name, shape, Vec::new()));
                 }
-                outputs[i].1[0] = expected[0];
+                outputs[i].1[0] = images.shape()[0];
                 outputs[i].2.extend_from_slice(value.data());
             }
         }
         let ms = started.elapsed().as_secs_f64() * 1e3;
-        // The outputs are called as the file calls them, and have the shapes that they have there.
-        for (output, port) in outputs.iter_mut().zip(model.ports.iter().flat_map(|p| &p.outputs)) {
-            output.0.clone_from(&port.name);
-            let extents = port.shape.iter().skip(1).copied();
-            if let Some(extents) = extents.collect::<Option<Vec<usize>>>() {
-                output.1 = [&expected[..1], &extents].concat();
-            }
-        }
         let mut shapes = Map::new();
         let mut text = String::new();
         let mut tensors = Vec::new();
@@ -127,25 +115,13 @@ impl Run {
     }
 }
 
-/// The input as planes, where the network's file has the channels last.
-fn planes(model: &Model, images: Tensor) -> Result<Tensor, Failure> {
-    let last = model.ports.as_ref().is_some_and(|ports| ports.channels_last);
-    let (true, &[n, h, w, c]) = (last, images.shape()) else { return Ok(images) };
-    let from = images.data();
-    let at = |i: usize| {
-        let (picture, channel, pixel) = (i / (c * h * w), i / (h * w) % c, i % (h * w));
-        from[(picture * h * w + pixel) * c + channel]
-    };
-    Ok(Tensor::new(&[n, c, h, w], (0..from.len()).map(at).collect())?)
-}
-
-fn node(model: &Model, name: &str) -> Result<NodeId, Failure> {
-    model.graph.find(name).ok_or_else(|| {
-        let names = model.graph.nodes().iter().map(|node| node.name.as_str());
+fn node(network: &Network, name: &str) -> Result<NodeId, Failure> {
+    network.graph.find(name).ok_or_else(|| {
+        let names = network.graph.nodes().iter().map(|node| node.name.as_str());
         Failure::Usage(format!(
             "{network} has no node `{name}`{}; `striate show {network}` prints their names",
             nearest::offer(name, names),
-            network = model.name,
+            network = network.mark(),
         ))
     })
 }

@@ -1,8 +1,8 @@
 use clap::{Args, ValueEnum};
 use striate::exec;
-use striate::render::{Format, Heading, Paper, Style, table};
+use striate::render::{Format, Heading, Style, table};
 
-use crate::args::{self, Build, Network};
+use crate::args::Build;
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -10,9 +10,10 @@ use crate::output::print;
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   striate show vgg16 --style cs231n
-  striate show lenet5 --style lenet --format markdown")]
+  striate show lenet5 --style lenet --format markdown
+  striate show model.onnx")]
 pub(crate) struct Show {
-    /// A network, or a file of one: .onnx, .prototxt, .caffemodel
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
     /// Which table
     #[arg(long, value_enum, default_value_t = Columns::Layers)]
@@ -50,9 +51,8 @@ enum Write {
 }
 
 impl Show {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let network = args::network(&self.model, self.build)?;
-        let graph = &network.graph;
+    pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
+        let network = self.build.network(&self.model, quiet)?;
         let style = match self.style {
             Columns::Layers => Style::Layers,
             Columns::Lenet => Style::Lenet,
@@ -67,31 +67,8 @@ impl Show {
             Write::Json => Format::Json,
         };
         let batch = self.batch as usize;
-        let planned = exec::planned_bytes(graph, batch)?;
-        let keys = network.naming.keys(graph);
-        let heading = Heading { planned_peak_bytes: planned as u64, ..heading(&network, &keys) };
-        print(&table(graph, &heading, style, format, batch))
-    }
-}
-
-/// What is known of a network besides its graph: of a file's its name.
-pub(crate) fn heading<'a>(network: &'a Network, keys: &'a [String]) -> Heading<'a> {
-    let Some(entry) = network.entry else {
-        return Heading { name: &network.name, weights: keys, ..Heading::default() };
-    };
-    let paper = entry.paper;
-    Heading {
-        name: entry.name,
-        title: "",
-        family: entry.family,
-        edition: entry.edition.word(),
-        paper: Some(Paper {
-            title: paper.title,
-            authors: paper.authors,
-            year: paper.year,
-            id: paper.id,
-        }),
-        weights: keys,
-        planned_peak_bytes: 0,
+        let planned = exec::planned_bytes(&network.graph, batch)?;
+        let heading = Heading { planned_peak_bytes: planned as u64, ..network.heading() };
+        print(&table(&network.graph, &heading, style, format, batch))
     }
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use striate::Network;
 use striate::data::{DataError, Dataset, ImageFolder, Mnist};
 use striate::train::Data;
-use striate::zoo::{Architecture, DataSet};
+use striate::zoo::DataSet;
 
 use crate::failure::Failure;
 use crate::nearest;
@@ -30,25 +31,20 @@ impl Source {
     /// A folder holds the four files of MNIST (or of its form), or `train` and `val` (or `test`),
     /// each with a folder a class with pictures. Folders of classes without parts are a test set:
     /// nothing is tested on what it was trained on.
-    pub(crate) fn open(
-        data: Option<&str>,
-        entry: Option<&Architecture>,
-    ) -> Result<Source, Failure> {
-        match (data, entry.map(|entry| entry.data)) {
+    pub(crate) fn open(data: Option<&str>, network: &Network) -> Result<Source, Failure> {
+        match (data, network.data()) {
             (Some(name), _) if name.eq_ignore_ascii_case("mnist") && !Path::new(name).exists() => {
                 mnist()
             }
             (Some(path), _) => folder(Path::new(path)),
             (None, Some(DataSet::Mnist)) => mnist(),
-            (None, made_for) => {
-                let made_for = made_for.map_or_else(
-                    || String::from("what the network of a file was made for is not known"),
-                    |data| format!("it was made for {data}, which does not come with the program"),
-                );
-                Err(Failure::Usage(format!(
-                    "{made_for}: name a folder with `train` and `val`, each with a folder a class"
-                )))
-            }
+            (None, made_for) => Err(Failure::Usage(format!(
+                "{} was made for {}, which does not come with the program: name a folder with \
+                 `train` and `val`, each with a folder a class",
+                network.name,
+                made_for
+                    .map_or(String::from("data that it does not name"), |data| data.to_string())
+            ))),
         }
     }
 

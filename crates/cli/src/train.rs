@@ -5,18 +5,17 @@ use std::sync::atomic::Ordering;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use striate::ModelError;
 use striate::data::{Augment, Dataset, Loader};
 use striate::formats;
-use striate::graph::{Graph, InputSpec, Params};
+use striate::graph::InputSpec;
 use striate::tensor::Rng;
 use striate::train::{
     Checkpoint, EpochReport, Lock, LossKind, Model, Optimizer, Outcome, Recipe, RunDir,
     ScheduleKind, Trainer,
 };
-use striate::zoo::{self, Architecture};
+use striate::{Choices, Network};
 
-use crate::args::{Build, Threads, entry, most_threads};
+use crate::args::{self, Build, Threads, most_threads};
 use crate::failure::Failure;
 use crate::nearest;
 use crate::output::{print, print_json};
@@ -33,7 +32,8 @@ use crate::source::Source;
   striate train --resume runs/lenet5"
 )]
 pub(crate) struct Train {
-    /// A network
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx), whose weights it
+    /// starts from if it holds any
     #[arg(required_unless_present = "resume")]
     model: Option<String>,
     /// `mnist`, or a folder: MNIST's files, or `train` and `val` (or `test`), each with a folder a
@@ -199,7 +199,7 @@ const RUN: [&str; 5] = ["last", "last.old", "best", "best.old", "log.jsonl"];
 
 /// All that a run needs, new or gone on with.
 struct Setup {
-    entry: &'static Architecture,
+    network: Network,
     trainer: Trainer,
     train: Loader,
     test: Option<Loader>,
@@ -212,13 +212,13 @@ impl Train {
     pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
         let setup = match &self.resume {
             Some(directory) => self.go_on(directory)?,
-            None => self.begin()?,
+            None => self.begin(quiet)?,
         };
-        let Setup { entry, mut trainer, train, test, run, directory, source } = setup;
+        let Setup { network, mut trainer, train, test, run, directory, source } = setup;
         listen()?;
         let epochs = trainer.recipe().epochs;
         if !quiet {
-            let (name, pictures, data) = (entry.name, train.dataset().len(), &source.name);
+            let (name, pictures, data) = (&network.name, train.dataset().len(), &source.name);
             eprintln!("{name} on {pictures} pictures of {data}, {}", counted(epochs));
             if test.is_none() {
                 eprintln!(
@@ -235,18 +235,19 @@ impl Train {
                 eprintln!("interrupted: go on with `striate train --resume {directory}`");
                 Err(Failure::Interrupted)
             }
-            Outcome::Finished(last) => self.report(entry, &trainer, last, &directory),
+            Outcome::Finished(last) => self.report(&network, &trainer, last, &directory),
         }
     }
 
     /// A new run.
-    fn begin(&self) -> Result<Setup, Failure> {
+    fn begin(&self, quiet: bool) -> Result<Setup, Failure> {
         let name = self.model.as_deref().unwrap_or_default();
-        let entry = entry(name)?;
-        let recipe = self.changes.apply(Recipe::of(entry.training))?;
-        let source = Source::open(self.data.as_deref(), Some(entry))?;
+        let weights = self.weights.as_deref();
+        let choices = Choices { logits: true, ..Choices::default() };
+        let usual = args::network(name, None, &choices)?;
+        let recipe = self.changes.apply(Recipe::of(usual.training()))?;
+        let source = Source::open(self.data.as_deref(), &usual)?;
         let data = source.data()?;
-        let heads = self.build.heads || !recipe.loss.heads.is_empty();
         let there = source.classes();
         if let Some(classes) = self.build.classes.filter(|classes| *classes < there) {
             return Err(Failure::Usage(format!(
@@ -254,94 +255,94 @@ impl Train {
                 source.name
             )));
         }
-        let classes = self.build.classes.or(Some(there));
-        let build = Build { classes, heads, ..self.build };
-        let config = build.config(entry);
-        let graph = build.graph(entry)?;
-        let mut input = (entry.preparation)();
-        if let Some([_, h, w]) = self.build.input {
+        // A network that is a file has the classes that it has.
+        let classes = self.build.classes.or((!usual.is_file()).then_some(there));
+        let heads = self.build.heads || !recipe.loss.heads.is_empty();
+        let choices = Choices { classes, heads, input: self.build.input, ..choices };
+        let network = args::network(name, weights, &choices)?;
+        network.check_classes()?;
+        if network.graph.classes() < there {
+            return Err(Failure::failed(format!(
+                "{} tells {} classes apart, expected at least the {there} of {}",
+                network.mark(),
+                network.graph.classes(),
+                source.name
+            )));
+        }
+        if network.is_file() {
+            args::warn_of_preparation(&network, quiet);
+        }
+        let mut input = network.preparation();
+        if let (Some([_, h, w]), None) = (self.build.input, network.input()) {
             input.crop =
                 [h - 2 * input.border.min((h - 1) / 2), w - 2 * input.border.min((w - 1) / 2)];
         }
-        let params = match &self.weights {
-            None => Params::init(&graph, &entry.init, &Rng::new(recipe.seed)),
-            Some(path) => {
-                nearest::existing(path)?;
-                let file = formats::read(path)?;
-                let naming = file.listing().naming(&graph, entry.namings());
-                let loaded = file.load(&graph, naming, &[])?;
-                let of = loaded.metadata.get(formats::MODEL);
-                if let Some(found) = of.filter(|found| *found != entry.name) {
-                    return Err(Failure::from(ModelError::OtherNetwork {
-                        place: path.display().to_string(),
-                        found: found.clone(),
-                        network: entry.name,
-                    }));
-                }
-                if let Some(tensor) = loaded.not_finite.first() {
-                    return Err(Failure::failed(format!(
-                        "{}: `{tensor}` holds a NaN or an infinity, expected finite weights",
-                        path.display()
-                    )));
-                }
-                input = loaded.input.unwrap_or(input);
-                loaded.params
-            }
-        };
-        check_input(&graph, &input, entry)?;
-        let trainer = Trainer::new(&graph, params, recipe.clone(), self.threads.threads)?;
+        check_input(&network, &input)?;
+        let params = network.params(&Rng::new(recipe.seed))?;
+        let trainer = Trainer::new(&network.graph, params, recipe.clone(), self.threads.threads)?;
         let (train, test) = self.loaders(&source, &input, &recipe)?;
-        let directory = self.directory(entry)?;
+        let directory = self.directory(&network)?;
         let lock = Lock::take(&directory)?;
         let model = Model {
-            name: entry.name.to_owned(),
-            classes: config.classes,
-            input: config.input,
-            heads: config.heads,
+            name: network.mark().to_owned(),
+            file: network.is_file(),
+            classes: network.graph.classes(),
+            input: network.graph.input().chw(),
+            heads,
             data,
         };
-        let run = RunDir::open(&directory, lock, model, entry.naming, input, 0)?;
-        write_args(&directory, entry, &source, &recipe)?;
-        Ok(Setup { entry, trainer, train, test, run, directory, source })
+        let run = RunDir::open(&directory, lock, model, *network.naming(), input, 0)?;
+        write_args(&directory, &network, &source, &recipe)?;
+        Ok(Setup { network, trainer, train, test, run, directory, source })
     }
 
     /// A run that was stopped, as its checkpoint has it.
     fn go_on(&self, directory: &Path) -> Result<Setup, Failure> {
         nearest::existing(directory)?;
         let model = Checkpoint::model(directory)?;
-        let entry = zoo::find(&model.name)?;
-        if let Some(name) = self.model.as_deref().filter(|name| *name != entry.name) {
+        let named = |name: &&str| Path::new(name).file_name().is_some_and(|n| *n == *model.name);
+        if let Some(name) = self.model.as_deref().filter(|name| !named(name)) {
             return Err(Failure::Usage(format!(
                 "{} is a run of {}, not of {name}",
                 directory.display(),
-                entry.name
+                model.name
             )));
         }
-        let Model { classes, input, heads, .. } = model;
-        let graph = entry.build(&zoo::Config { classes, input, heads })?;
+        let network = match model.file {
+            // What it is is said beside the weights.
+            true => {
+                let last = Checkpoint::directory(directory)?.display().to_string();
+                args::network(&last, None, &Choices::default())?
+            }
+            false => {
+                let (classes, input) = (Some(model.classes), Some(model.input));
+                let choices = Choices { classes, input, heads: model.heads, logits: true };
+                args::network(&model.name, None, &choices)?
+            }
+        };
         let path = self.data.as_deref().unwrap_or(&model.data.path);
         if self.data.is_none() && !Path::new(path).exists() {
             return Err(Failure::failed(format!(
                 "{path}: the data of the run are not there: name the folder they are in now, as in \
                  `striate train {} FOLDER --resume {}`",
-                entry.name,
+                model.name,
                 directory.display()
             )));
         }
-        let source = Source::open(Some(path), Some(entry))?;
+        let source = Source::open(Some(path), &network)?;
         let data = source.data()?;
         model.data.check(&data)?;
         // What another process has written until now is read after the lock.
         let lock = Lock::take(directory)?;
-        let checkpoint = Checkpoint::open(directory, &graph, &entry.naming)?;
-        let input = checkpoint.input.clone().unwrap_or_else(|| (entry.preparation)());
-        check_input(&graph, &input, entry)?;
+        let checkpoint = Checkpoint::open(directory, &network.graph, network.naming())?;
+        let input = checkpoint.input.clone().unwrap_or_else(|| network.preparation());
+        check_input(&network, &input)?;
         let epochs = checkpoint.place.epoch;
-        let trainer = Trainer::resume(&graph, checkpoint, self.threads.threads)?;
+        let trainer = Trainer::resume(&network.graph, checkpoint, self.threads.threads)?;
         let (train, test) = self.loaders(&source, &input, trainer.recipe())?;
         let model = Model { data, ..model };
-        let run = RunDir::open(directory, lock, model, entry.naming, input, epochs)?;
-        Ok(Setup { entry, trainer, train, test, run, directory: directory.to_owned(), source })
+        let run = RunDir::open(directory, lock, model, *network.naming(), input, epochs)?;
+        Ok(Setup { network, trainer, train, test, run, directory: directory.to_owned(), source })
     }
 
     /// The batches to train on and those to test on.
@@ -361,7 +362,7 @@ impl Train {
     }
 
     /// Where a new run goes. No run is ever written over.
-    fn directory(&self, entry: &Architecture) -> Result<PathBuf, Failure> {
+    fn directory(&self, network: &Network) -> Result<PathBuf, Failure> {
         let taken = |path: &Path| RUN.iter().any(|name| path.join(name).exists());
         if let Some(path) = &self.output {
             if taken(path) {
@@ -372,15 +373,16 @@ impl Train {
             }
             return Ok(path.clone());
         }
-        let first = PathBuf::from("runs").join(entry.name);
-        let more = (2..).map(|i| PathBuf::from("runs").join(format!("{}-{i}", entry.name)));
+        let name = &network.name;
+        let first = PathBuf::from("runs").join(name);
+        let more = (2..).map(|i| PathBuf::from("runs").join(format!("{name}-{i}")));
         let mut free = std::iter::once(first).chain(more).filter(|path| !taken(path));
         free.next().ok_or_else(|| Failure::failed("there is no free name below runs"))
     }
 
     fn report(
         &self,
-        entry: &Architecture,
+        network: &Network,
         trainer: &Trainer,
         last: Option<EpochReport>,
         directory: &Path,
@@ -398,7 +400,7 @@ impl Train {
             document["output"] = json!(directory);
             return print_json(&document);
         }
-        let mut text = format!("{} after {}:", entry.name, counted(place.epoch));
+        let mut text = format!("{} after {}:", network.name, counted(place.epoch));
         if let Some(last) = last {
             let (top1, which) = match last.val_top1 {
                 Some(top1) => (top1, "test"),
@@ -419,21 +421,21 @@ fn counted(epochs: u64) -> String {
 }
 
 /// Refuses a preprocessing that does not give what the network reads.
-fn check_input(graph: &Graph, input: &InputSpec, entry: &Architecture) -> Result<(), Failure> {
-    let (found, expected) = (input.output(), graph.input().chw());
+fn check_input(network: &Network, input: &InputSpec) -> Result<(), Failure> {
+    let (found, expected) = (input.output(), network.graph.input().chw());
     if found == expected {
         return Ok(());
     }
     Err(Failure::failed(format!(
         "the preprocessing of {} gives {found:?}, but the network reads {expected:?}",
-        entry.name
+        network.name
     )))
 }
 
 /// `args.toml`: what the run was begun with.
 fn write_args(
     directory: &Path,
-    entry: &Architecture,
+    network: &Network,
     source: &Source,
     recipe: &Recipe,
 ) -> Result<(), Failure> {
@@ -445,7 +447,7 @@ fn write_args(
         recipe: &'a Recipe,
     }
     let version = env!("CARGO_PKG_VERSION");
-    let args = Args { model: entry.name, data: &source.name, version, recipe };
+    let args = Args { model: network.mark(), data: &source.name, version, recipe };
     let path = directory.join("args.toml");
     let text = toml::to_string(&args)?;
     Ok(formats::write_atomically(&path, |file| file.write_all(text.as_bytes()))?)

@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use striate::Choices;
 use striate::data::{Augment, Crops, Loader};
 use striate::exec::Options;
 use striate::formats;
@@ -23,7 +24,7 @@ use crate::source::Source;
   striate val lenet5 mnist --weights runs/lenet5/best"
 )]
 pub(crate) struct Val {
-    /// A network
+    /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
     /// `mnist`, or a folder: MNIST's files, or a folder a class with pictures (of `val` or `test`,
     /// if there is one)
@@ -63,23 +64,27 @@ enum Views {
 
 impl Val {
     pub(crate) fn run(self, quiet: bool) -> Result<(), Failure> {
-        let model = args::model(&self.model, self.weights.as_deref())?;
-        args::warn_of_preparation(&model, quiet);
+        let choices = Choices { logits: true, ..Choices::default() };
+        let model = args::model(&self.model, self.weights.as_deref(), &choices)?;
+        args::warn_of_preparation(&model.network, quiet);
         model.check_input()?;
-        let source = Source::open(self.data.as_deref(), model.entry)?;
+        let network = &model.network;
+        network.check_classes()?;
+        let source = Source::open(self.data.as_deref(), network)?;
         let Some(test) = source.test else {
             return Err(Failure::failed(format!("{}: found no `val` nor `test`", source.name)));
         };
-        let digits = source.digits || model.entry.is_some_and(|entry| entry.data == DataSet::Mnist);
+        let digits = source.digits || network.data() == Some(DataSet::Mnist);
         if digits && !matches!(self.crops, Views::One) {
             return Err(Failure::Usage(String::from(
                 "--crops: found more than 1 for digits, expected 1: half of the pieces are mirrored, \
                  and a mirrored digit is none",
             )));
         }
-        let kind = match model.entry {
-            Some(entry) if model.graph.smallest_wins() => Recipe::of(entry.training).loss.kind,
-            Some(_) | None => LossKind::CrossEntropy { smoothing: 0.0 },
+        let kind = if network.graph.smallest_wins() {
+            Recipe::of(network.training()).loss.kind
+        } else {
+            LossKind::CrossEntropy { smoothing: 0.0 }
         };
         let crops = match self.crops {
             Views::One => Crops::One,
@@ -98,21 +103,21 @@ impl Val {
             threads: self.threads.threads,
             ..Options::default()
         };
-        let mut network = model.compile(&options)?;
+        let mut compiled = model.compile(&options)?;
         let started = Instant::now();
         let score = match crops {
             Crops::One => {
                 let batch = options.batch;
                 let loader = Loader::new(test, model.input.clone(), Augment::none(), batch, 0)?;
-                evaluate(network.as_mut(), &loader.workers(2), kind)?
+                evaluate(compiled.as_mut(), &loader.workers(2), kind)?
             }
             Crops::Ten | Crops::Full144 => {
-                evaluate_crops(network.as_mut(), &*test, &model.input, crops, options.batch)?
+                evaluate_crops(compiled.as_mut(), &*test, &model.input, crops, options.batch)?
             }
         };
         let seconds = started.elapsed().as_secs_f64();
         let result = json!({
-            "model": model.name,
+            "model": network.name,
             "weights": model.weights,
             "data": source.name,
             "images": score.seen,
@@ -131,7 +136,7 @@ impl Val {
         }
         print(&format!(
             "{}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} pictures",
-            model.name,
+            network.name,
             100.0 * score.top1(),
             100.0 * score.top5(),
             score.mean_loss(),

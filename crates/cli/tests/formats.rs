@@ -57,13 +57,15 @@ fn what_is_written_is_verified() {
 fn what_cannot_be_converted_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["README.md", &path("x.pth")], 1, "a file of no format that is known"),
         (&[SQUEEZENET, &path("x.bin")], 1, "found a name that tells no format, expected one that"),
         (&[SQUEEZENET, &path("x.keras")], 1, "written as .weights.h5 alone"),
         (&[SQUEEZENET, &path("x.onnx"), "--dtype", "f16"], 1, "F16 is for safetensors and .pth"),
         (&[SQUEEZENET, &path("x.pth"), "--model", "squeezenet1_2"], 2, "no network"),
         (&[SQUEEZENET, &path("x.pth"), "--model", "squeezenet1_0"], 1, "squeezenet1_1"),
+        (&[SQUEEZENET, &path("x.prototxt")], 1, "beside its .caffemodel"),
+        (&[SQUEEZENET, &path("x.h5")], 1, "model.save()"),
         (&[&path("missing.pth"), &path("x.pth")], 1, "no such file"),
     ];
     for (arguments, code, expected) in cases {
@@ -71,6 +73,71 @@ fn what_cannot_be_converted_is_said() {
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_report_is_filed_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (keras, report) = (path("w.weights.h5"), path("report.json"));
+    expect(0, &["convert", SQUEEZENET, &keras]);
+    let pth = path("w.pth");
+    let (out, warning) =
+        expect(0, &["convert", &keras, &pth, "--verify", "--report", &report, "--json"]);
+    let filed = json(&std::fs::read_to_string(&report).unwrap());
+    assert_eq!(filed, json(&out));
+    let first = &filed["tensors"][0];
+    assert_eq!((&first["param"], &first["turned"]), (&"conv1.weight".into(), &true.into()));
+    // Height × width × in × out, read as out × in × height × width.
+    assert_eq!(first["steps"], serde_json::json!([[64, 1], [3, 64], [3, 576], [3, 192]]));
+    assert_eq!(filed["verified"]["changed"], 0);
+    assert_eq!(filed["preparation"]["crop"], serde_json::json!([224, 224]));
+    assert!(!warning.contains("does not say"), "{warning}");
+
+    // What is there stays when something is in the way, and is written over when nothing is.
+    let before = std::fs::read(&pth).unwrap();
+    expect(1, &["convert", SQUEEZENET, &pth, "--model", "squeezenet1_0"]);
+    assert_eq!(std::fs::read(&pth).unwrap(), before);
+    expect(0, &["convert", SQUEEZENET, &pth, "--dtype", "f16"]);
+    assert!(std::fs::read(&pth).unwrap().len() < before.len());
+    let (_, error) = expect(1, &["convert", &pth, &pth]);
+    assert!(error.contains("would be written over"), "{error}");
+    // The definition of what is read is not written over either.
+    expect(0, &["convert", SQUEEZENET, &path("a.caffemodel")]);
+    let definition = path("a.prototxt");
+    std::fs::copy(path("a.caffemodel"), path("b.caffemodel")).unwrap();
+    let arguments =
+        ["convert", &path("b.caffemodel"), &path("a.caffemodel"), "--model", &definition];
+    let (_, error) = expect(1, &arguments);
+    assert!(error.contains("a.prototxt") && error.contains("written over"), "{error}");
+    let left = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 6, "no half of a file");
+}
+
+#[test]
+fn a_file_that_says_its_network_is_taken_at_its_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let caffe = path("net.caffemodel");
+    expect(0, &["convert", SQUEEZENET, &caffe]);
+    let (out, warning) = expect(0, &["convert", &caffe, &path("a.onnx"), "--verify", "--json"]);
+    assert_eq!(json(&out)["model"], "squeezenet1_1");
+    assert!(warning.contains("taken for squeezenet1_1, which computes the same"), "{warning}");
+    assert_eq!(json(&out)["verified"]["changed"], 0);
+    // Another network with the same shapes: the stride is elsewhere.
+    let definition = std::fs::read_to_string(path("net.prototxt")).unwrap();
+    let other = definition.replacen("stride: 2", "stride: 3", 1);
+    assert_ne!(other, definition);
+    std::fs::write(path("net.prototxt"), other).unwrap();
+    let (out, _) = expect(0, &["convert", &caffe, &path("b.onnx"), "--verify", "--json"]);
+    assert_eq!(json(&out)["model"], "net");
+    let layers = json(&out)["verified"]["layers"].as_array().unwrap().len();
+    assert!(layers > 60, "{layers}");
+    expect(0, &["convert", SQUEEZENET, &path("a.caffemodel")]);
+    let (out, _) = expect(0, &["inspect", &path("a.prototxt"), "--json"]);
+    assert_eq!(json(&out)["fits"], serde_json::json!(["squeezenet1_1"]));
+    let (out, _) = expect(0, &["inspect", &path("net.prototxt"), "--json"]);
+    assert_eq!(json(&out)["fits"], serde_json::json!([]));
 }
 
 #[test]
@@ -92,7 +159,12 @@ fn a_file_is_told_without_being_trusted() {
     zip.start_file("archive/data.pkl", options).unwrap();
     std::io::Write::write_all(&mut zip, b"cposix\nsystem\n(X\x04\0\0\0truetR.").unwrap();
     zip.finish().unwrap();
-    let (_, error) = expect(1, &["inspect", &path.display().to_string()]);
+    let evil = path.display().to_string();
+    let (out, _) = expect(0, &["inspect", &evil, "--json"]);
+    assert!(json(&out)["warnings"][0].as_str().unwrap().contains("posix.system"), "{out}");
+    assert_eq!(json(&out)["tensors"].as_array().unwrap().len(), 0);
+    let (_, error) =
+        expect(1, &["predict", "vgg16", "--weights", &evil, "data/photographs/chelsea.png"]);
     assert!(error.contains("posix.system"), "{error}");
     let (_, error) = expect(1, &["inspect", "README.md"]);
     assert!(error.contains("README.md"), "{error}");

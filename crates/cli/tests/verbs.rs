@@ -99,7 +99,7 @@ fn differences_are_found() {
     let (out, _) = expect(3, &["diff", "resnet50", "resnet50_v1"]);
     assert!(out.contains("layer2.0.conv1") && out.contains("stride"), "{out}");
     let (out, _) = expect(3, &["diff", "resnet50", "resnet50_v1", "--json"]);
-    json(&out);
+    assert_eq!(json(&out)["equal"], false);
     expect(0, &["diff", "vgg16", "vgg16"]);
 }
 

@@ -31,22 +31,13 @@
 #![forbid(unsafe_code)]
 
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-mod classifier;
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-mod convert;
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-mod model;
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-mod network;
+mod models;
 
 #[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-pub use classifier::{Class, Classifier};
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-pub use convert::{Conversion, Converted, Verified, convert, fits};
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-pub use model::{Model, ModelError};
-#[cfg(all(feature = "formats", feature = "data", feature = "exec"))]
-pub use network::{Definition, define, is_definition};
+pub use models::{
+    Choices, Class, Classifier, Conversion, Converted, Inspected, Model, ModelError, Moved,
+    Network, Verified, Weights, convert, fits, inspect, is_network_file, same,
+};
 
 #[cfg(feature = "data")]
 pub use striate_data as data;

@@ -33,8 +33,11 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// Which network a run trains: what is needed to build it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// Its name in the registry.
+    /// Its name in the registry, or that of its file.
     pub name: String,
+    /// Whether it is that of a file: what it is is stored with its weights then.
+    #[serde(default)]
+    pub file: bool,
     /// Classes it tells apart.
     pub classes: usize,
     /// Channels, height and width of its input.
@@ -173,10 +176,14 @@ impl RunDir {
 
     fn write(&self, directory: &Path, trainer: &Trainer) -> Result<(), TrainError> {
         fs::create_dir_all(directory).map_err(io(directory, "make the directory"))?;
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             (striate_formats::MODEL.to_owned(), self.model.name.clone()),
             (striate_formats::CLASSES.to_owned(), self.model.classes.to_string()),
         ]);
+        if self.model.file {
+            let network = striate_formats::definition(trainer.graph());
+            metadata.insert(striate_formats::NETWORK.to_owned(), network);
+        }
         striate_formats::save(
             &directory.join("model.safetensors"),
             trainer.graph(),
@@ -214,6 +221,14 @@ impl Checkpoint {
     /// [`TrainError`] if there is no whole checkpoint.
     pub fn model(run: &Path) -> Result<Model, TrainError> {
         Ok(state(&last(run)?)?.model)
+    }
+
+    /// The directory of the last whole checkpoint of a run.
+    ///
+    /// # Errors
+    /// [`TrainError`] if there is none.
+    pub fn directory(run: &Path) -> Result<PathBuf, TrainError> {
+        last(run)
     }
 
     /// Reads the last whole checkpoint of a run.

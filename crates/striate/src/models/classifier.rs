@@ -3,13 +3,12 @@ use striate_exec::{Executable, Options};
 use striate_graph::InputSpec;
 use striate_zoo::DataSet;
 
-use crate::{Model, ModelError};
+use super::{Model, ModelError};
 
 /// A model compiled to classify one picture at a time.
 pub struct Classifier {
     network: Box<dyn Executable>,
     input: InputSpec,
-    /// Whose labels the classes have.
     data: Option<DataSet>,
     weights: String,
 }
@@ -29,11 +28,12 @@ pub struct Class {
 
 impl Classifier {
     pub(crate) fn new(model: &Model, threads: usize) -> Result<Classifier, ModelError> {
+        model.network.check_classes()?;
         let options = Options { threads, ..Options::default() };
         Ok(Classifier {
             network: model.compile(&options)?,
             input: model.input.clone(),
-            data: model.entry.map(|entry| entry.data),
+            data: model.network.data(),
             weights: model.weights.clone(),
         })
     }
@@ -62,12 +62,13 @@ impl Classifier {
 
 /// What a class is called, and its WordNet id.
 fn name(data: Option<DataSet>, classes: usize, index: usize) -> (String, Option<&'static str>) {
-    // A thousand classes of a network that does not say which are ImageNet's.
-    match data.unwrap_or(DataSet::ImageNet) {
-        DataSet::ImageNet if classes == DataSet::ImageNet.classes() => {
+    match data {
+        Some(DataSet::ImageNet) if classes == DataSet::ImageNet.classes() => {
             let class = &imagenet::classes()[index];
             (class.name.to_owned(), Some(class.wnid))
         }
-        DataSet::ImageNet | DataSet::Mnist | DataSet::Cifar10 => (index.to_string(), None),
+        Some(DataSet::ImageNet | DataSet::Mnist | DataSet::Cifar10) | None => {
+            (index.to_string(), None)
+        }
     }
 }
