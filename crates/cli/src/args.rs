@@ -39,12 +39,9 @@ fn existing(name: &str, weights: Option<&Path>) -> Result<(), Failure> {
 /// What was asked for in a way that has no meaning is usage. Every entry of the registry builds, so
 /// that a mistake is in what was chosen.
 pub(crate) fn refused(error: ModelError) -> Failure {
-    match error {
-        ModelError::Unknown(_) | ModelError::Graph(_) | ModelError::Fixed { .. } => {
-            Failure::Usage(error.to_string())
-        }
-        error => error.into(),
-    }
+    let usage =
+        matches!(error, ModelError::Unknown(_) | ModelError::Graph(_) | ModelError::Fixed { .. });
+    if usage { Failure::Usage(error.to_string()) } else { error.into() }
 }
 
 /// What one should know of how a file was read.

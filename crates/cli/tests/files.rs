@@ -39,6 +39,8 @@ fn every_verb_takes_a_file_for_a_network() {
     let (difference, _) = expect(3, &["diff", &files[0], "squeezenet1_1"]);
     assert!(difference.contains("ceil no | yes"), "{difference}");
     expect(0, &["diff", &files[1], &files[2]]);
+    // Weights of elsewhere are taken where they fit, by the names of the network they are of.
+    expect(0, &["predict", &files[0], "--weights", SQUEEZENET, PHOTOGRAPH]);
     for file in &files {
         let shown = json(&expect(0, &["show", file, "--json"]).0);
         assert_eq!((&shown["name"], &shown["paper"]), (&"net".into(), &serde_json::Value::Null));
@@ -86,6 +88,7 @@ fn what_defines_no_network_is_said() {
     fs::write(path("wrong.prototxt"), lstm).unwrap();
     fs::rename(path("net.caffemodel"), path("elsewhere.caffemodel")).unwrap();
     let weights = root().join(SQUEEZENET).display().to_string();
+    let other = root().join("crates/formats/tests/caffe/v2.caffemodel").display().to_string();
     let cases: [(&[&str], i32, &str); 9] = [
         (&["show", &weights], 1, "defines no network"),
         (&["show", &path("nte.onnx")], 1, "nearest names are net.onnx"),
@@ -94,7 +97,7 @@ fn what_defines_no_network_is_said() {
         (&["show", &path("wrong.prototxt")], 1, "LSTM"),
         (&["show", &onnx, "--classes", "7"], 2, "--classes"),
         (&["predict", &prototxt, PHOTOGRAPH], 1, "--weights"),
-        (&["predict", &onnx, "--weights", SQUEEZENET, PHOTOGRAPH], 1, "has its own"),
+        (&["predict", &onnx, "--weights", &other, PHOTOGRAPH], 1, "do not fit"),
         (&["val", &onnx], 2, "name a folder"),
     ];
     for (arguments, code, part) in cases {

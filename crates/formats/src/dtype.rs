@@ -61,12 +61,18 @@ impl Dtype {
 
     /// Appends little-endian values, rounded to nearest, ties to even.
     pub(crate) fn encode(self, values: &[f32], to: &mut Vec<u8>) {
-        let values = values.iter();
+        fn fill<const N: usize>(values: &[f32], to: &mut [u8], bytes: impl Fn(f32) -> [u8; N]) {
+            let (room, _) = to.as_chunks_mut();
+            room.iter_mut().zip(values).for_each(|(to, value)| *to = bytes(*value));
+        }
+        let before = to.len();
+        to.resize(before + values.len() * self.size(), 0);
+        let to = &mut to[before..];
         match self {
-            Dtype::F64 => to.extend(values.flat_map(|v| f64::from(*v).to_le_bytes())),
-            Dtype::F32 => to.extend(values.flat_map(|v| v.to_le_bytes())),
-            Dtype::F16 => to.extend(values.flat_map(|v| f16::from_f32(*v).to_le_bytes())),
-            Dtype::BF16 => to.extend(values.flat_map(|v| bf16::from_f32(*v).to_le_bytes())),
+            Dtype::F64 => fill(values, to, |v| f64::from(v).to_le_bytes()),
+            Dtype::F32 => fill(values, to, f32::to_le_bytes),
+            Dtype::F16 => fill(values, to, |v| f16::from_f32(v).to_le_bytes()),
+            Dtype::BF16 => fill(values, to, |v| bf16::from_f32(v).to_le_bytes()),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use interop::{python, same_bits};
 use striate::data::{self, Picture, preprocess};
-use striate::formats::{Dtype, load, read, write_tensors};
+use striate::formats::{load, read, write_tensors};
 use striate::graph::Params;
 use striate::render::{Framework, Heading, code};
 use striate::tensor::{Tensor, View};
-use striate::{Class, Model, convert};
+use striate::{Class, Conversion, Model, convert};
 
 const NAME: &str = "squeezenet1_1";
 
@@ -56,10 +56,11 @@ fn any_format_becomes_any_other() {
     let at = |name: String| directory.path().join(name);
     for from in FORMATS {
         let first = at(format!("from.{from}"));
-        convert(&asset(), &first, None, Dtype::F32, 17, false).unwrap();
+        convert(&asset(), &first, &Conversion::default()).unwrap();
         for to in FORMATS {
             let second = at(format!("to.{to}"));
-            let done = convert(&first, &second, Some(NAME), Dtype::F32, 17, false).unwrap();
+            let named = Conversion { network: Some(NAME), ..Conversion::default() };
+            let done = convert(&first, &second, &named).unwrap();
             assert_eq!(done.tensors.len(), graph.layout().params().len(), "{from} to {to}");
             assert!(done.ignored.is_empty(), "{from} to {to}: {:?}", done.ignored);
             assert!(same_bits(&weights(&second), &expected), "{from} to {to}");
@@ -82,11 +83,11 @@ fn the_frameworks_tell_the_same() {
     let at = |name: &str| directory.path().join(name);
     for format in ["pth", "weights.h5", "caffemodel", "onnx"] {
         let path = at(&format!("model.{format}"));
-        convert(&asset(), &path, Some(NAME), Dtype::F32, 17, false).unwrap();
+        convert(&asset(), &path, &Conversion::default()).unwrap();
     }
     let heading = Heading { name: NAME, ..Heading::default() };
-    let naming = model.entry.unwrap().naming;
-    let text = code(&model.graph, &heading, &naming, Framework::Keras);
+    let network = &model.network;
+    let text = code(&network.graph, &heading, network.naming(), Framework::Keras);
     std::fs::write(at("code.py"), text).unwrap();
     let pictures: Vec<Tensor> =
         photographs().iter().map(|picture| preprocess(picture, &model.input).unwrap()).collect();
