@@ -392,6 +392,7 @@ mod tests {
     fn run(directory: &Path, epochs: u64) -> RunDir {
         let model = Model {
             name: String::from("tiny"),
+            file: false,
             classes: 10,
             input: [1, 28, 28],
             heads: false,
