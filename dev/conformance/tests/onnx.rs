@@ -21,9 +21,9 @@ fn back(folder: &Path, graph: &Graph, params: &Params, opset: i64, external: boo
 
 /// What a network is made of, but for what does nothing.
 fn names(graph: &Graph) -> Vec<&str> {
-    let acts = |node: &&Node| match &node.op {
-        Op::Dropout(_) => false,
-        op => !matches!(op, Op::Shortcut(_)) || graph.input_shapes(node) != [node.shape],
+    let acts = |node: &&Node| {
+        let passes = matches!(node.op, Op::Shortcut(_)) && graph.input_shapes(node) == [node.shape];
+        !passes && !matches!(node.op, Op::Dropout(_))
     };
     graph.nodes().iter().filter(acts).map(|node| node.name.as_str()).collect()
 }
