@@ -29,6 +29,7 @@ pub struct Network {
     /// How pictures are prepared, as the file of the network has it.
     input: Option<InputSpec>,
     /// What files call the parameters of each node.
+    #[cfg(feature = "render")]
     keys: Vec<String>,
 }
 
@@ -121,8 +122,12 @@ impl Network {
         config: &Config,
     ) -> Result<Network, ModelError> {
         let graph = entry.build(config)?;
-        let keys = entry.naming.keys(&graph);
-        Ok(Network { keys, origin: Origin::Entry(entry), ..Network::of_file(entry.name, graph) })
+        Ok(Network {
+            #[cfg(feature = "render")]
+            keys: entry.naming.keys(&graph),
+            origin: Origin::Entry(entry),
+            ..Network::of_file(entry.name, graph)
+        })
     }
 
     /// A network that a file of this name says.
@@ -136,6 +141,7 @@ impl Network {
             warnings: Vec::new(),
             origin: Origin::File(name.to_owned()),
             input: None,
+            #[cfg(feature = "render")]
             keys: Vec::new(),
         }
     }
