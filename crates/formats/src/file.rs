@@ -108,6 +108,9 @@ const PANELS: usize = 2;
 /// the size of every type.
 const PIECE: usize = 1 << 14;
 
+/// The same of pieces that are short.
+const SMALL: usize = 1 << 10;
+
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///
 /// # Errors
@@ -353,9 +356,24 @@ impl TensorFile {
         let dtype = self.dtype(stored)?;
         let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
         assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
-        let mut at = self.start + (stored.range.start + skipped) as u64;
-        let (mut room, mut all) = ([0; PIECE], true);
-        for to in to.chunks_mut(PIECE / dtype.size()) {
+        let at = self.start + (stored.range.start + skipped) as u64;
+        // Room costs time: of a short piece as much as the piece.
+        match len <= SMALL {
+            true => self.decoded(stored, dtype, at, to, &mut [0; SMALL]),
+            false => self.decoded(stored, dtype, at, to, &mut [0; PIECE]),
+        }
+    }
+
+    fn decoded(
+        &self,
+        stored: &StoredTensor,
+        dtype: Dtype,
+        mut at: u64,
+        to: &mut [f32],
+        room: &mut [u8],
+    ) -> Result<bool, FormatError> {
+        let mut all = true;
+        for to in to.chunks_mut(room.len() / dtype.size()) {
             let len = to.len() * dtype.size();
             dtype.decode(self.bytes(stored, at, &mut room[..len])?, to);
             all &= finite(to);

@@ -29,6 +29,12 @@ struct Step {
     to: usize,
 }
 
+/// No axis: one value.
+const ONE: Step = Step { extent: 1, from: 1, to: 1 };
+
+/// Values that are neighbours in the result and are written together: a line of the caches.
+const TILE: usize = 16;
+
 /// How many values of the file the axes reach over.
 fn span(steps: &[Step]) -> usize {
     steps.iter().map(|step| (step.extent - 1) * step.from).sum::<usize>() + 1
@@ -57,6 +63,9 @@ pub(crate) fn part(axes: &[Axis], rows: Range<usize>) -> (usize, Vec<Axis>) {
 
 /// Writes a view, the last axis fastest, to `to`. `read` gives values of the file from one on, of
 /// which the view's first is the 0th; it is asked for neighbours together.
+///
+/// Values that will be neighbours are written side by side, some rows of the file at a time: what is
+/// far apart in memory may share a place in the caches.
 pub(crate) fn gather<E>(
     axes: &[Axis],
     mut read: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
@@ -78,23 +87,58 @@ pub(crate) fn gather<E>(
     let volume = |steps: &[Step]| steps.iter().map(|step| step.extent).product::<usize>();
     let fits = |steps: &[Step]| span(steps) <= WASTE * volume(steps) && span(steps) <= 2 * PANEL;
     let whole = (0..=steps.len()).find(|&at| fits(&steps[at..])).unwrap_or(steps.len());
-    let (apart, together) = steps.split_at(whole);
-    let mut block = vec![0.0; span(together)];
-    let last = together.last().copied().unwrap_or(Step { extent: 1, from: 0, to: 0 });
-    let inside = &together[..together.len().saturating_sub(1)];
+    let mut together = steps.split_off(whole);
+    let mut apart = steps;
+    let span = span(&together);
+    // The axis along which the result is dense: of a block, or of several that are read one by one.
+    let nearest = |steps: &[Step]| (0..steps.len()).min_by_key(|&i| steps[i].to);
+    let least = |steps: &[Step]| nearest(steps).map_or(usize::MAX, |i| steps[i].to);
+    let of_blocks = least(&apart) < least(&together);
+    let near = if of_blocks { &mut apart } else { &mut together };
+    let near = nearest(near).map_or(ONE, |i| near.remove(i));
+    let fast = together.pop().unwrap_or(ONE);
+    apart.sort_by_key(|step| std::cmp::Reverse(step.to));
+
+    let (blocks, most) = match of_blocks {
+        true => (near.extent, (PANEL / span).clamp(1, TILE)),
+        false => (1, 1),
+    };
+    let mut block = vec![0.0; span * most.min(blocks)];
     let mut result = Ok(());
-    each(apart, |at, start| {
-        if result.is_err() {
-            return;
-        }
-        result = read(at, &mut block);
-        each(inside, |from, target| {
-            for i in 0..last.extent {
-                to[start + target + i * last.to] = block[from + i * last.from];
+    each(&apart, |at, start| {
+        for first in (0..blocks).step_by(most) {
+            let count = most.min(blocks - first);
+            for (i, row) in block.chunks_exact_mut(span).take(count).enumerate() {
+                if result.is_ok() {
+                    result = read(at + (first + i) * near.from, row);
+                }
             }
-        });
+            let (start, near) = match of_blocks {
+                true => (start + first * near.to, Step { extent: count, from: span, ..near }),
+                false => (start, near),
+            };
+            each(&together, |from, target| {
+                turn(&block[from..], &mut to[start + target..], fast, near)
+            });
+        }
     });
     result
+}
+
+/// Values of two axes, a tile at a time.
+fn turn(block: &[f32], to: &mut [f32], fast: Step, near: Step) {
+    for first in (0..fast.extent).step_by(TILE) {
+        for from in (0..near.extent).step_by(TILE) {
+            let count = TILE.min(near.extent - from);
+            for i in first..fast.extent.min(first + TILE) {
+                let block = &block[i * fast.from + from * near.from..];
+                let to = &mut to[i * fast.to + from * near.to..];
+                let values = block.iter().step_by(near.from.max(1));
+                let places = to.iter_mut().step_by(near.to.max(1));
+                places.zip(values).take(count).for_each(|(to, value)| *to = *value);
+            }
+        }
+    }
 }
 
 /// Calls `see(from, to)` for every combination of indices, the last axis fastest.
