@@ -107,6 +107,9 @@ pub(crate) fn gather<E>(
     let mut result = Ok(());
     each(&apart, |at, start| {
         for first in (0..blocks).step_by(most) {
+            if result.is_err() {
+                return;
+            }
             let count = most.min(blocks - first);
             for (i, row) in block.chunks_exact_mut(span).take(count).enumerate() {
                 if result.is_ok() {
