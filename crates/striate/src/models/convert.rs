@@ -7,6 +7,7 @@ use striate_graph::InputSpec;
 use striate_zoo::Edition;
 
 use super::function::function;
+use super::inspect::{alike, called_otherwise};
 use super::network::Named;
 use super::recognise::{classes, computes};
 use super::verify::{Verified, verified};
@@ -216,6 +217,7 @@ fn source(
                 None => {
                     // Nobody but the file knows it.
                     let own = own.unwrap_or_else(|| read(false))?;
+                    warnings.extend(called_otherwise(&alike(&own)));
                     return Ok((Model::of(own.clone())?, Some(own)));
                 }
             }

@@ -73,6 +73,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
     let mut fits = fits(&listing);
     if let (Some(network), true) = (&network, fits.is_empty()) {
         fits = alike(network);
+        warnings.extend(called_otherwise(&fits));
     }
     if fits.is_empty() && network.is_none() {
         warnings.push(String::from("it fits none of the networks by names and shapes"));
@@ -88,9 +89,17 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
 }
 
 /// The networks of the registry that compute what this one does.
-fn alike(network: &Network) -> Vec<(&'static Architecture, usize)> {
+pub(crate) fn alike(network: &Network) -> Vec<(&'static Architecture, usize)> {
     let classes = network.graph.classes();
     same(&network.graph).into_iter().map(|entry| (entry, classes)).collect()
+}
+
+/// That weights have other names than those of networks that compute the same.
+pub(crate) fn called_otherwise(fits: &[(&'static Architecture, usize)]) -> Option<String> {
+    let names: Vec<&str> = fits.iter().map(|(entry, _)| entry.name).collect();
+    let said =
+        || format!("it computes what {} does, but calls its weights otherwise", names.join(", "));
+    (!names.is_empty()).then(said)
 }
 
 impl Inspected {
