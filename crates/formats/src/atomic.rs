@@ -28,6 +28,24 @@ pub fn write_atomically(
     written.map_err(FormatError::io("write", path))
 }
 
+/// Writes two files that belong together, each whole or not at all: `small` takes its name when
+/// `large` has its own, and if that cannot be written neither does.
+pub(crate) fn write_both(
+    small: &Path,
+    write_small: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    large: &Path,
+    write_large: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FormatError> {
+    let mut second = Ok(());
+    let first = write_atomically(small, |file| {
+        write_small(file)?;
+        file.flush()?;
+        second = write_atomically(large, write_large);
+        second.as_ref().map_or(Err(io::ErrorKind::Interrupted.into()), |()| Ok(()))
+    });
+    second.and(first)
+}
+
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -109,6 +127,33 @@ mod tests {
         write_atomically(&path, |file| file.write_all(b"new")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(files(directory.path()), ["weights"]);
+    }
+
+    #[test]
+    fn of_two_files_neither_is_new_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [small, large] = ["small", "large"].map(|name| directory.path().join(name));
+        let both = |text: &'static [u8], fails: [bool; 2]| {
+            let write = |fails: bool| {
+                move |file: &mut dyn Write| match fails {
+                    true => Err(io::ErrorKind::StorageFull.into()),
+                    false => file.write_all(text),
+                }
+            };
+            write_both(&small, write(fails[0]), &large, write(fails[1]))
+        };
+        both(b"old", [false, false]).unwrap();
+        for (fails, place) in [([true, false], "small"), ([false, true], "large")] {
+            let Err(FormatError::Io { place: found, source, .. }) = both(b"new", fails) else {
+                panic!("{place} is not written")
+            };
+            assert!(found.ends_with(place), "{found}");
+            assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+            assert_eq!([&small, &large].map(|path| fs::read(path).unwrap()), [b"old"; 2]);
+        }
+        both(b"new", [false, false]).unwrap();
+        assert_eq!([&small, &large].map(|path| fs::read(path).unwrap()), [b"new"; 2]);
+        assert_eq!(files(directory.path()).len(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{Cursor, Write};
 
 use striate_data::{Digits, decode, preprocess};
 use striate_formats::limits::RATIO;
-use striate_formats::{Element, INPUT, TensorFile, caffe, onnx as from_onnx};
+use striate_formats::{Element, INPUT, NETWORK, TensorFile, caffe, onnx as from_onnx};
 use striate_graph::{Graph, Naming, ParamSource, Shape};
 use striate_train::Checkpoint;
 use tempfile::TempDir;
@@ -65,6 +65,18 @@ pub fn input_spec(bytes: &[u8]) -> bool {
     if small && let Ok(picture) = decode(good::PICTURE, "picture") {
         drop(preprocess(&picture, &input));
     }
+    true
+}
+
+/// A network, as the metadata of its weights say it.
+pub fn definition(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let header = serde_json::json!({ "__metadata__": { NETWORK: text } }).to_string();
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let file = TensorFile::parse(file, "bytes").expect("a file without tensors");
+    let Ok(Some(graph)) = file.listing().network() else { return false };
+    // What is let in is a network as any other.
+    drop((graph.layout(), graph.total()));
     true
 }
 

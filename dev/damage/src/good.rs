@@ -38,6 +38,15 @@ pub(crate) fn input_spec() -> Vec<Vec<u8>> {
     specs.iter().map(|spec| serde_json::to_vec(spec).expect("JSON")).collect()
 }
 
+pub(crate) fn definition() -> Vec<Vec<u8>> {
+    let graph = Graph::build(Shape::map(3, 9, 9), |x| {
+        let x = x.at("a").conv((3, 2), 6).stride(2).groups(3).at("b").batch_norm().relu();
+        let x = x.at("c").conv(1, 4).table(&["XX..", ".XX.", "..XX", "X..X", "XXXX", "X.X."]);
+        x.max_pool(2, 1).ceil().dropout(0.5).flatten().at("fc").linear(5).softmax()
+    });
+    vec![striate_formats::definition(&graph.expect("it builds")).into_bytes()]
+}
+
 pub(crate) fn pytorch() -> Vec<Vec<u8>> {
     owned(&ARCHIVES)
 }

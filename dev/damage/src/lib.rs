@@ -10,8 +10,8 @@ mod mutation;
 mod networks;
 
 pub use files::{
-    caffemodel, hdf5, idx, input_spec, keras_archive, keras_config, legacy, onnx, pickle, picture,
-    prototxt, pytorch, safetensors, state,
+    caffemodel, definition, hdf5, idx, input_spec, keras_archive, keras_config, legacy, onnx,
+    pickle, picture, prototxt, pytorch, safetensors, state,
 };
 pub use mutation::Mutation;
 pub use networks::graph;
@@ -28,9 +28,10 @@ pub struct Door {
 }
 
 /// All of them.
-pub const DOORS: [Door; 15] = [
+pub const DOORS: [Door; 16] = [
     Door { name: "safetensors", enter: safetensors, good: good::safetensors },
     Door { name: "input_spec", enter: input_spec, good: good::input_spec },
+    Door { name: "definition", enter: definition, good: good::definition },
     Door { name: "pytorch", enter: pytorch, good: good::pytorch },
     Door { name: "legacy", enter: legacy, good: good::legacy },
     Door { name: "pickle", enter: pickle, good: good::pickle },

@@ -9,7 +9,8 @@ use striate_graph::{Graph, Naming, Node, Op, ParamSource, Shape, Sides, Size};
 use super::layers::leaves_map;
 use super::message::{Message, Value};
 use super::{schema, text, wire};
-use crate::{Dtype, FormatError, write_atomically};
+use crate::atomic::write_both;
+use crate::{Dtype, FormatError};
 
 /// The longest file that protobuf's own readers take.
 const MAX_FILE: u64 = (1 << 31) - 1;
@@ -84,7 +85,7 @@ pub fn write(
             format!("a file of {len} bytes, and Caffe reads {MAX_FILE}: write safetensors");
         return Err(unwritable(reason));
     }
-    write_atomically(model, |file| {
+    let values = |file: &mut dyn Write| {
         pieces.iter().try_for_each(|(head, values)| {
             file.write_all(head)?;
             match values {
@@ -93,8 +94,9 @@ pub fn write(
                 None => Ok(()),
             }
         })
-    })?;
-    write_atomically(definition, |file| file.write_all(text::write(&net, "").as_bytes()))
+    };
+    let text = text::write(&net, "");
+    write_both(definition, |file| file.write_all(text.as_bytes()), model, values)
 }
 
 fn write_values(file: &mut dyn Write, params: &dyn ParamSource, name: &str) -> io::Result<()> {

@@ -9,6 +9,7 @@ use striate_graph::{Graph, InputSpec, Op, ParamSource, Shape};
 use super::encode::ModelFile;
 use super::nodes::{Nodes, signed};
 use super::proto;
+use crate::atomic::write_both;
 use crate::{FormatError, INPUT, MODEL, write_atomically};
 
 /// The versions of ONNX's set of operators that are written.
@@ -38,7 +39,7 @@ impl Default for Options<'_> {
     }
 }
 
-/// Writes a network with its weights, whole or not at all. With a second file that is written
+/// Writes a network with its weights, whole or not at all. With a second file both are, that one
 /// first.
 ///
 /// The input is called `input`, outputs after the heads (`logits`), nodes after the nodes of the
@@ -71,8 +72,7 @@ pub fn write(
     if lean.len() > MAX_MESSAGE {
         return Err(unwritable(String::from("all but the weights is more than 2 GiB")));
     }
-    write_atomically(&data, |to| lean.write_data(to, params))?;
-    write_atomically(path, |to| lean.write(to, params))
+    write_both(path, |to| lean.write(to, params), &data, |to| lean.write_data(to, params))
 }
 
 /// The file of the weights, and what the model calls it.

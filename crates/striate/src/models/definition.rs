@@ -62,7 +62,10 @@ pub(crate) fn read(
         Kind::Weights(file, graph) => of_weights(path, file, graph, shape)?,
     };
     let network = checked(network, choices)?;
-    weights.map_or(Ok(network.clone()), |path| network.with_weights(path))
+    match weights {
+        Some(path) => network.with_weights(path),
+        None => Ok(network),
+    }
 }
 
 /// [`read`] with weights in any case: those of a `.prototxt` are in the `.caffemodel` of the same name

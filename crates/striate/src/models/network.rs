@@ -110,7 +110,10 @@ impl Network {
         match Named::of(name)? {
             Named::Entry(entry) => {
                 let network = Network::of_entry(entry, &choices.config(entry))?;
-                weights.map_or(Ok(network.clone()), |path| network.with_weights(path))
+                match weights {
+                    Some(path) => network.with_weights(path),
+                    None => Ok(network),
+                }
             }
             Named::File(path) => file::read(path, weights, choices),
         }
