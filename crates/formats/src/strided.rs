@@ -136,9 +136,10 @@ fn turn(block: &[f32], to: &mut [f32], fast: Step, near: Step) {
             for i in first..fast.extent.min(first + TILE) {
                 let block = &block[i * fast.from + from * near.from..];
                 let to = &mut to[i * fast.to + from * near.to..];
-                let values = block.iter().step_by(near.from.max(1));
-                let places = to.iter_mut().step_by(near.to.max(1));
-                places.zip(values).take(count).for_each(|(to, value)| *to = *value);
+                // By their numbers: of a value that is repeated there is no next.
+                for near_at in 0..count {
+                    to[near_at * near.to] = block[near_at * near.from];
+                }
             }
         }
     }
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn every_order_is_that_of_the_view() {
         let file: Vec<f32> = (0..5000).map(|i| i as f32).collect();
-        let cases: [&[(usize, usize)]; 8] = [
+        let cases: [&[(usize, usize)]; 11] = [
             &[],
             &[(7, 1)],
             &[(5, 1), (6, 5)],
@@ -191,6 +192,10 @@ mod tests {
             &[(5, 1), (4, 5), (3, 40), (2, 20)],
             &[(10, 20), (7, 2)],
             &[(2, 1000), (3, 0), (4, 7)],
+            // Values that are repeated along the last axis.
+            &[(5, 0)],
+            &[(3, 7), (5, 0)],
+            &[(2, 0), (3, 0)],
             &[(1, 77), (3, 100), (1, 5), (2, 1)],
         ];
         for case in cases {
