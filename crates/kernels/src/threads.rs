@@ -1,7 +1,10 @@
 //! A pool of threads that share out the parts of a job.
 //!
-//! Who takes which part is left to chance, so a job must not let its result depend on it: every
-//! part writes its own piece of the output, and no sum is cut by the number of threads.
+//! Each thread begins with a run of parts of its own, the same in every job that has as many: what it
+//! wrote in one step of a network it finds in its cache in the next, and caches that two cores do not
+//! share are slow to read. A thread that is through with its own takes over those of the others. So a
+//! job must not let its result depend on who takes which part: every part writes its own piece of
+//! the output, and no sum is cut by the number of threads.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -18,9 +21,14 @@ use std::thread::{self, JoinHandle};
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Held by the caller whose job the workers are at.
-    turn: Mutex<()>,
+    /// Held by the caller whose job the workers are at: of each thread, the next of its own parts.
+    turn: Mutex<Box<[Next]>>,
 }
+
+/// On a line of cache of its own.
+#[repr(align(64))]
+#[derive(Default)]
+struct Next(AtomicUsize);
 
 impl Threads {
     /// A pool of `count` threads, the caller among them; one thread spawns nothing.
@@ -37,7 +45,8 @@ impl Threads {
             worker.expect("the system starts a thread")
         };
         let workers = (1..count).map(spawn).collect();
-        Threads { shared, workers, turn: Mutex::new(()) }
+        let turn = Mutex::new((0..count).map(|_| Next::default()).collect());
+        Threads { shared, workers, turn }
     }
 
     /// How many threads this machine runs at once.
@@ -235,29 +244,38 @@ impl Threads {
     /// Runs `job(thread, part)` for every part; no two parts run at the same time with the same
     /// `thread`, which is below `count`.
     fn share(&self, parts: usize, job: impl Fn(usize, usize) + Sync) {
-        let next = AtomicUsize::new(0);
         let panic: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
-        let task = |thread| {
-            loop {
-                let part = next.fetch_add(1, Ordering::Relaxed);
-                if part >= parts {
-                    break;
-                }
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(thread, part))) {
-                    let mut first = lock(&panic);
-                    match *first {
-                        None => *first = Some(payload),
-                        // Dropping it might panic once more, and a task must not unwind.
-                        Some(_) => std::mem::forget(payload),
-                    }
+        let run = |thread, part| {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(thread, part))) {
+                let mut first = lock(&panic);
+                match *first {
+                    None => *first = Some(payload),
+                    // Dropping it might panic once more, and a task must not unwind.
+                    Some(_) => std::mem::forget(payload),
                 }
             }
         };
+        let count = self.count();
         // A busy pool (another caller, or a job within a job) does not help.
-        let turn = if parts > 1 && self.count() > 1 { self.turn.try_lock().ok() } else { None };
-        match turn {
-            Some(_turn) => self.shared.lend(&task),
-            None => task(0),
+        match if parts > 1 && count > 1 { self.turn.try_lock().ok() } else { None } {
+            None => (0..parts).for_each(|part| run(0, part)),
+            Some(mut next) => {
+                let first = |thread: usize| parts * thread / count;
+                for (thread, next) in next.iter_mut().enumerate() {
+                    *next.0.get_mut() = first(thread);
+                }
+                self.shared.lend(&|thread| {
+                    for owner in (thread..count).chain(0..thread) {
+                        loop {
+                            let part = next[owner].0.fetch_add(1, Ordering::Relaxed);
+                            if part >= first(owner + 1) {
+                                break;
+                            }
+                            run(thread, part);
+                        }
+                    }
+                });
+            }
         }
         if let Some(payload) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(payload);
@@ -469,6 +487,20 @@ impl<T> Patch<'_, T> {
     /// Columns of the maps.
     pub(crate) fn width(&self) -> usize {
         self.maps.size[1]
+    }
+
+    /// The rows of a map, which have all its columns.
+    pub(crate) fn map(&mut self, picture: usize, block: usize) -> &mut [T] {
+        assert!(
+            self.pictures.contains(&picture)
+                && self.blocks.contains(&block)
+                && self.columns == (0..self.width()),
+            "within the patch"
+        );
+        let Maps { blocks, own: [first, _], size: [height, width], .. } = self.maps;
+        let start = ((picture * blocks + first + block) * height + self.rows.start) * width;
+        // SAFETY: the patch is this thread's alone, and borrowed for as long as the slice.
+        unsafe { self.value.slice(start, self.rows.len() * width) }
     }
 
     /// `len` values of a row of each block from `block` on.

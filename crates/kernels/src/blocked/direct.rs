@@ -203,7 +203,6 @@ impl Direct {
             let part = Part { direct: self, work, x, strip, taps: &taps, out, sum, scratch };
             work.isa.run(part);
         };
-        let scratch = &mut scratch[..self.scratch_len(threads)];
         each_patch(work.threads, &self.conv, size, outputs, cut, scratch, job);
     }
 }

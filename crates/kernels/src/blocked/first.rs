@@ -74,7 +74,6 @@ impl First {
             let all = (0..self.taps()).map(|tap| (tap / (kh * kw), tap % (kh * kw)));
             all.map(|(plane, tap)| plane * strip.len() + strip.tap([tap / kw, tap % kw])).collect()
         };
-        let scratch = &mut scratch[..self.scratch_len(threads)];
         let cut = [1, blocks(out), strip.makes, width];
         let size = [height, width];
         each_patch(work.threads, &self.conv, size, outputs, cut, scratch, |out, sum, scratch| {

@@ -1,6 +1,8 @@
 //! Pooling, a lane for each channel: the largest or the mean of every window, and LeNet-5's trained
 //! subsampling.
 
+use std::ops::Range;
+
 use super::simd::{Isa, Kernel, Simd};
 use super::{Destination, LANES, Pixel, blocks};
 use crate::pool::{Window, visit_adaptive};
@@ -12,8 +14,16 @@ use crate::threads::Threads;
 /// # Panics
 /// If a value has another length than the geometry says.
 pub fn max(isa: Isa, threads: &Threads, window: &Window, x: &[Pixel], y: Destination<'_>) {
-    each_plane(threads, window, x, y, |_, x, y| {
-        isa.run(Windows { window, x, y, start: f32::NEG_INFINITY, join: larger, finish: |m, _| m });
+    each_part(threads, window, x, y, |_, rows, x, y| {
+        isa.run(Windows {
+            window,
+            rows,
+            x,
+            y,
+            start: f32::NEG_INFINITY,
+            join: larger,
+            finish: |m, _| m,
+        });
     });
 }
 
@@ -22,9 +32,9 @@ pub fn max(isa: Isa, threads: &Threads, window: &Window, x: &[Pixel], y: Destina
 /// # Panics
 /// If a value has another length than the geometry says.
 pub fn average(isa: Isa, threads: &Threads, window: &Window, x: &[Pixel], y: Destination<'_>) {
-    each_plane(threads, window, x, y, |_, x, y| {
+    each_part(threads, window, x, y, |_, rows, x, y| {
         let finish = |sum: [f32; LANES], count: usize| sum.map(|sum| sum / count as f32);
-        isa.run(Windows { window, x, y, start: 0.0, join: |a, b| a + b, finish });
+        isa.run(Windows { window, rows, x, y, start: 0.0, join: |a, b| a + b, finish });
     });
 }
 
@@ -47,10 +57,10 @@ pub fn subsample(
 ) {
     let own = blocks(window.input[0]);
     assert_eq!([weight.len(), bias.len()], [own; 2], "lengths of weight, bias");
-    each_plane(threads, window, x, y, |plane, x, y| {
+    each_part(threads, window, x, y, |plane, rows, x, y| {
         let (weight, bias) = (&weight[plane % own].0, &bias[plane % own].0);
         let finish = |sum: [f32; LANES], _| std::array::from_fn(|i| sum[i] * weight[i] + bias[i]);
-        isa.run(Windows { window, x, y, start: 0.0, join: |a, b| a + b, finish });
+        isa.run(Windows { window, rows, x, y, start: 0.0, join: |a, b| a + b, finish });
     });
 }
 
@@ -80,19 +90,20 @@ pub fn adaptive_average(
     });
 }
 
-fn each_plane(
+/// Some rows of each plane.
+fn each_part(
     threads: &Threads,
     window: &Window,
     x: &[Pixel],
     y: Destination<'_>,
-    job: impl Fn(usize, &[Pixel], &mut [Pixel]) + Sync,
+    job: impl Fn(usize, Range<usize>, &[Pixel], &mut [Pixel]) + Sync,
 ) {
-    let [channels, height, width] = window.input;
+    let ([channels, height, width], [_, rows, columns]) = (window.input, window.output);
     let (own, area) = (blocks(channels), height * width);
     assert_eq!(x.len(), window.batch * own * area, "length of x");
-    y.planes(threads, [window.batch, own], |plane, y| {
-        assert_eq!(y.len(), window.output[1] * window.output[2], "length of y");
-        job(plane, &x[plane * area..][..area], y);
+    y.rows(threads, [window.batch, own, rows], |plane, rows, y| {
+        assert_eq!(y.len(), rows.len() * columns, "length of y");
+        job(plane, rows, &x[plane * area..][..area], y);
     });
 }
 
@@ -102,10 +113,11 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a || b.is_nan() { b } else { a }
 }
 
-/// Every window of a plane: its values joined lane by lane, from `start` on or from the zeros of the
+/// Every window of some rows of a plane: its values joined lane by lane, from `start` on or from the zeros of the
 /// padding, and finished with their count.
 struct Windows<'a, J, F> {
     window: &'a Window,
+    rows: Range<usize>,
     x: &'a [Pixel],
     y: &'a mut [Pixel],
     start: f32,
@@ -122,9 +134,9 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Windows { window, x, y, start, join, finish } = self;
+        let Windows { window, rows, x, y, start, join, finish } = self;
         let width = window.input[2];
-        for (row, y) in y.chunks_exact_mut(window.output[2]).enumerate() {
+        for (row, y) in rows.zip(y.chunks_exact_mut(window.output[2])) {
             let (rows, high) = window.clip(0, row);
             for (column, y) in y.iter_mut().enumerate() {
                 let (columns, wide) = window.clip(1, column);

@@ -231,7 +231,6 @@ impl Winograd {
         outputs: Outputs<'_>,
         scratch: &mut [Pixel],
     ) {
-        let scratch = &mut scratch[..self.scratch_len(work.threads.count())];
         match (self.makes, self.taps) {
             ([2, 2], [3, 3]) => self.run_on::<4, 2, 4, 2>(work, x, outputs, scratch),
             ([4, 4], [3, 3]) => self.run_on::<6, 4, 6, 4>(work, x, outputs, scratch),
