@@ -182,12 +182,25 @@ impl Scene<'_> {
             Op::Lrn(op) => self.lrn(op),
             Op::Rbf(_) => self.each_sample(node.shape, |x, y| self.rbf(x, y)),
             Op::Relu => self.map(|x| if x < 0.0 { 0.0 } else { x }),
+            Op::Clip(clip) => {
+                let [min, max] = clip.bounds().map(f64::from);
+                self.map(|x| {
+                    if x < min {
+                        min
+                    } else if x > max {
+                        max
+                    } else {
+                        x
+                    }
+                })
+            }
             Op::Tanh(Tanh { a, s }) => {
                 let (a, s) = (f64::from(*a), f64::from(*s));
                 self.map(|x| a * (s * x).tanh())
             }
             Op::Sigmoid => self.map(|x| 1.0 / (1.0 + (-x).exp())),
-            Op::Softmax => self.softmax(),
+            Op::Softmax => self.softmax(|below, sum| below.exp() / sum),
+            Op::LogSoftmax => self.softmax(|below, sum| below - sum.ln()),
             Op::Dropout(op) => match self.mode {
                 Mode::Infer => self.inputs[0].to_vec(),
                 Mode::Train { stays } => {
@@ -390,7 +403,8 @@ impl Scene<'_> {
         y
     }
 
-    fn softmax(&self) -> Vec<f64> {
+    /// What is made of the distance of each value to the largest, and of the sum of their powers.
+    fn softmax(&self, make: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let (channels, area) = (self.shapes[0].channels(), self.shapes[0].area());
         let mut y = self.inputs[0].to_vec();
         for y in y.chunks_exact_mut(channels * area) {
@@ -398,8 +412,7 @@ impl Scene<'_> {
                 let logits = || y[pixel..].iter().step_by(area);
                 let highest = logits().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = logits().map(|x| (x - highest).exp()).sum();
-                let power = |x: f64| (x - highest).exp() / sum;
-                y[pixel..].iter_mut().step_by(area).for_each(|y| *y = power(*y));
+                y[pixel..].iter_mut().step_by(area).for_each(|y| *y = make(*y - highest, sum));
             }
         }
         y

@@ -8,6 +8,7 @@ mod fold;
 mod import;
 mod layers;
 mod nodes;
+mod normalization;
 mod operations;
 mod operator;
 mod proto;

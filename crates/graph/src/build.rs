@@ -3,7 +3,7 @@ use std::collections::HashSet;
 
 use crate::graph::settled;
 use crate::op::{
-    AdaptiveAvgPool, AddScaled, BatchNorm, Conv2d, Dropout, Linear, Lrn, Pool, PoolKind, Rbf,
+    AdaptiveAvgPool, AddScaled, BatchNorm, Clip, Conv2d, Dropout, Linear, Lrn, Pool, PoolKind, Rbf,
     Shortcut, Subsample, Table, Tanh,
 };
 use crate::{Graph, GraphError, Node, NodeId, Op, Output, Reason, Shape, Sides, Size};
@@ -291,6 +291,16 @@ impl<'g> Value<'g> {
     /// Logistic function.
     pub fn sigmoid(self) -> Value<'g> {
         self.push(Op::Sigmoid, &[self])
+    }
+
+    /// Values below `min` become `min`, those above `max` become `max`.
+    pub fn clip(self, min: f32, max: f32) -> Value<'g> {
+        self.push(Op::Clip(Clip { min: Some(min), max: Some(max) }), &[self])
+    }
+
+    /// The logarithm of [`softmax`](Value::softmax).
+    pub fn log_softmax(self) -> Value<'g> {
+        self.push(Op::LogSoftmax, &[self])
     }
 
     /// Softmax over the channels.

@@ -294,7 +294,10 @@ impl Graph {
 
 /// Whether an operation leaves the values of a row in their places.
 fn keeps_order(op: &Op) -> bool {
-    matches!(op, Op::Relu | Op::Sigmoid | Op::Tanh(_) | Op::Dropout(_) | Op::BatchNorm(_))
+    matches!(
+        op,
+        Op::Relu | Op::Clip(_) | Op::Sigmoid | Op::Tanh(_) | Op::Dropout(_) | Op::BatchNorm(_)
+    )
 }
 
 #[cfg(test)]

@@ -25,6 +25,36 @@ pub fn relu_backward(threads: &Threads, y: &[f32], dy: &[f32], dx: &mut [f32]) {
     zip(threads, LIGHT, y, dy, dx, |y, dy| if y <= 0.0 { 0.0 } else { dy });
 }
 
+/// `x` within bounds; what is not a number stays so.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn clip(threads: &Threads, [min, max]: [f32; 2], x: &[f32], y: &mut [f32]) {
+    map(threads, LIGHT, x, y, |x| {
+        if x < min {
+            min
+        } else if x > max {
+            max
+        } else {
+            x
+        }
+    });
+}
+
+/// `dx = dy` where `y` lies between the bounds, else 0.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn clip_backward(
+    threads: &Threads,
+    [min, max]: [f32; 2],
+    y: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    zip(threads, LIGHT, y, dy, dx, |y, dy| if y <= min || y >= max { 0.0 } else { dy });
+}
+
 /// `y = a · tanh(s · x)`; LeNet-5 has `a` = 1.7159, `s` = 2/3.
 ///
 /// # Panics

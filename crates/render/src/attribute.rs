@@ -120,13 +120,23 @@ pub(crate) fn attributes(op: &Op, inputs: &[Shape]) -> Vec<(&'static str, Attrib
             ("k", Real(lrn.k)),
         ],
         Op::Rbf(rbf) => vec![("codes", Bits(rbf.codes.iter().cloned().map(bits).collect()))],
+        Op::Clip(clip) => {
+            let bounds = [("min", clip.min), ("max", clip.max)];
+            bounds.into_iter().filter_map(|(name, bound)| Some((name, Real(bound?)))).collect()
+        }
         Op::Tanh(tanh) => vec![("a", Real(tanh.a)), ("s", Real(tanh.s))],
         Op::Dropout(dropout) => vec![("p", Real(dropout.p))],
         Op::AddScaled(add) => vec![("scale", Real(add.scale))],
         Op::Shortcut(shortcut) => {
             vec![("stride", Attribute::Size(shortcut.stride.into())), ("out", Count(shortcut.out))]
         }
-        Op::Relu | Op::Sigmoid | Op::Softmax | Op::Add | Op::Concat | Op::Flatten => vec![],
+        Op::Relu
+        | Op::Sigmoid
+        | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Add
+        | Op::Concat
+        | Op::Flatten => vec![],
     }
 }
 

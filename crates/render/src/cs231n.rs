@@ -107,6 +107,8 @@ fn name(node: &Node) -> String {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::Concat
@@ -174,6 +176,8 @@ fn weights(graph: &Graph, layer: &Layer) -> String {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::AddScaled(_)
@@ -197,6 +201,8 @@ fn map_behind(graph: &Graph, linear: &Node) -> Shape {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::BatchNorm(_)
             | Op::Lrn(_) => true,
             Op::Input(_)

@@ -46,7 +46,14 @@ pub(crate) fn layers(graph: &Graph) -> Vec<Layer<'_>> {
 /// Whether an operation is told in the row of the layer before it.
 fn follows(op: &Op) -> bool {
     match op {
-        Op::Relu | Op::Tanh(_) | Op::Sigmoid | Op::Softmax | Op::Dropout(_) | Op::Flatten => true,
+        Op::Relu
+        | Op::Clip(_)
+        | Op::Tanh(_)
+        | Op::Sigmoid
+        | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Dropout(_)
+        | Op::Flatten => true,
         Op::Input(_)
         | Op::Conv2d(_)
         | Op::Linear(_)

@@ -202,6 +202,8 @@ fn sentence(i: usize, layer: &Layer, blocks: &Blocks) -> String {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Flatten
         | Op::Shortcut(_) => format!("{operation} ←{NO_BREAK}{}", names.join(", ")),

@@ -96,6 +96,8 @@ fn name(layer: &Layer) -> &'static str {
         Op::Tanh(_) => "Tanh",
         Op::Sigmoid => "Sigmoid",
         Op::Softmax => "Softmax",
+        Op::LogSoftmax => "Log Softmax",
+        Op::Clip(_) => "Clip",
         Op::Dropout(_) => "Dropout",
         Op::Add | Op::AddScaled(_) => "Add",
         Op::Concat => "Concat",
@@ -106,8 +108,12 @@ fn name(layer: &Layer) -> &'static str {
 
 /// The activations behind a layer; dropout and flattening are none.
 fn activation(then: &[&Op]) -> Cell {
-    let is_activation =
-        |op: &&&Op| matches!(op, Op::Relu | Op::Tanh(_) | Op::Sigmoid | Op::Softmax);
+    let is_activation = |op: &&&Op| {
+        matches!(
+            op,
+            Op::Relu | Op::Clip(_) | Op::Tanh(_) | Op::Sigmoid | Op::Softmax | Op::LogSoftmax
+        )
+    };
     let names: Vec<&str> = then.iter().filter(is_activation).map(|op| op.kind()).collect();
     if names.is_empty() { Cell::None } else { Cell::Text(names.join(", ")) }
 }

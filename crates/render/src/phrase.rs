@@ -1,6 +1,6 @@
 //! An operation in a few words.
 
-use striate_graph::op::{Conv2d, PoolKind};
+use striate_graph::op::{Clip, Conv2d, PoolKind};
 use striate_graph::{Op, Shape, Sides, Size};
 
 /// What is moved over a map: window, step, padding.
@@ -30,6 +30,8 @@ pub(crate) fn window(op: &Op) -> Option<Window> {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::AddScaled(_)
@@ -71,6 +73,10 @@ pub(crate) fn phrase(op: &Op) -> String {
         Op::BatchNorm(_) => String::from("batch norm"),
         Op::Lrn(lrn) => format!("lrn over {} maps", lrn.size),
         Op::Rbf(rbf) => format!("rbf {}", rbf.codes.len()),
+        Op::Clip(Clip { min: Some(min), max: Some(max) }) => format!("clip {min} to {max}"),
+        Op::Clip(Clip { min: Some(min), .. }) => format!("clip from {min}"),
+        Op::Clip(Clip { max: Some(max), .. }) => format!("clip to {max}"),
+        Op::Clip(_) => String::from("clip"),
         Op::Dropout(dropout) => format!("drop {}", dropout.p),
         Op::AddScaled(add) => format!("add, second × {}", add.scale),
         Op::Shortcut(shortcut) => format!("shortcut /{}, {}", shortcut.stride, shortcut.out),
@@ -79,6 +85,7 @@ pub(crate) fn phrase(op: &Op) -> String {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
         | Op::Add
         | Op::Concat
         | Op::Flatten => String::from(op.kind()),

@@ -182,6 +182,8 @@ impl Network {
             Op::Relu => activation::relu_backward(threads, y, dy, &mut dx),
             Op::Tanh(op) => activation::tanh_backward(threads, op.a, op.s, y, dy, &mut dx),
             Op::Sigmoid => activation::sigmoid_backward(threads, y, dy, &mut dx),
+            Op::Clip(op) => activation::clip_backward(threads, op.bounds(), y, dy, &mut dx),
+            Op::LogSoftmax => softmax::log_backward(threads, extents, y, dy, &mut dx),
             Op::Softmax => softmax::backward(threads, extents, y, dy, &mut dx),
             Op::Dropout(op) => {
                 let Kept::Mask(mask) = &self.kept[i] else { unreachable!() };

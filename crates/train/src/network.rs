@@ -75,6 +75,8 @@ impl Network {
                 | Op::Tanh(_)
                 | Op::Sigmoid
                 | Op::Softmax
+                | Op::LogSoftmax
+                | Op::Clip(_)
                 | Op::Add
                 | Op::AddScaled(_)
                 | Op::Concat
@@ -195,6 +197,11 @@ impl Network {
             Op::Relu => activation::relu(threads, x, y),
             Op::Tanh(op) => activation::tanh(threads, op.a, op.s, x, y),
             Op::Sigmoid => activation::sigmoid(threads, x, y),
+            Op::Clip(op) => activation::clip(threads, op.bounds(), x, y),
+            Op::LogSoftmax => {
+                let extents = [batch, node.shape.channels(), node.shape.area()];
+                softmax::log_forward(threads, extents, x, y);
+            }
             Op::Softmax => {
                 let extents = [batch, node.shape.channels(), node.shape.area()];
                 softmax::forward(threads, extents, x, y);

@@ -1,7 +1,7 @@
 //! The door for networks: nodes of any kind, with any numbers, that read any values.
 
 use striate_graph::op::{
-    AdaptiveAvgPool, AddScaled, BatchNorm, Conv2d, Dropout, Linear, Lrn, Pool, PoolKind, Rbf,
+    AdaptiveAvgPool, AddScaled, BatchNorm, Clip, Conv2d, Dropout, Linear, Lrn, Pool, PoolKind, Rbf,
     Shortcut, Subsample, Tanh,
 };
 use striate_graph::{Graph, Op, Part, Shape, Sides, Size};
@@ -137,6 +137,11 @@ impl Numbers<'_> {
             15 => Op::AddScaled(AddScaled { scale: self.real() }),
             16 => Op::Concat,
             17 => Op::Flatten,
+            18 => Op::LogSoftmax,
+            19 => Op::Clip(Clip {
+                min: self.flag().then(|| self.real()),
+                max: self.flag().then(|| self.real()),
+            }),
             _ => Op::Shortcut(Shortcut { stride: self.size(), out: self.size() }),
         }
     }

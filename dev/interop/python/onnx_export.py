@@ -32,6 +32,23 @@ TORCHVISION = {
 TIMM = {"resnet18d": 64, "inception_v4": 128, "resnetv2_50": 64}
 
 
+def of_2012(nn):
+    """Local response normalisation, over odd and even numbers of channels, and what examples end in."""
+    return nn.Sequential(
+        nn.Conv2d(3, 24, 5, stride=2),
+        nn.ReLU(),
+        nn.LocalResponseNorm(5, alpha=0.1, k=2),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(24, 40, 3, padding=1),
+        nn.ReLU6(),
+        nn.LocalResponseNorm(4, alpha=0.2, beta=0.5),
+        nn.Hardtanh(0.2, 0.9),
+        nn.Flatten(),
+        nn.Linear(40 * 6 * 6, 10),
+        nn.LogSoftmax(1),
+    )
+
+
 def torch_network(name):
     import torch
 
@@ -41,6 +58,8 @@ def torch_network(name):
 
         network = timm.create_model(name.removeprefix("timm_"), pretrained=False)
         side = TIMM[name.removeprefix("timm_")]
+    elif name == "of_2012":
+        network, side = of_2012(torch.nn), 32
     else:
         import torchvision
 

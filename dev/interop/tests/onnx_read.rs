@@ -148,14 +148,14 @@ fn networks_of_torchvision() {
         let usual = entry.build(&entry.config()).unwrap();
         assert_eq!(model.graph.total().params, usual.total().params, "{name}");
     }
-    for name in ["googlenet", "resnext50_32x4d"] {
+    for name in ["googlenet", "resnext50_32x4d", "of_2012"] {
         exported(name, "script");
     }
 }
 
 #[test]
 fn networks_of_the_newer_exporter() {
-    for name in ["squeezenet1_1", "resnet18", "densenet121", "inception_v3"] {
+    for name in ["squeezenet1_1", "resnet18", "densenet121", "inception_v3", "of_2012"] {
         exported(name, "dynamo");
     }
 }

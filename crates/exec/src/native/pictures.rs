@@ -54,7 +54,8 @@ fn method(step: &Step, isa: Isa) -> Option<Method> {
         | Action::Relu
         | Action::Tanh { .. }
         | Action::Sigmoid
-        | Action::Softmax
+        | Action::Softmax { .. }
+        | Action::Clip(_)
         | Action::Add { .. }
         | Action::AddScaled(_) => return Some(Method::Plain),
         Action::Conv(..)

@@ -55,7 +55,11 @@ pub(crate) enum Action {
         s: f32,
     },
     Sigmoid,
-    Softmax,
+    Softmax {
+        log: bool,
+    },
+    /// To what is from the first to the second.
+    Clip([f32; 2]),
     Add {
         relu: bool,
     },
@@ -106,7 +110,8 @@ impl Action {
             | Action::Relu
             | Action::Tanh { .. }
             | Action::Sigmoid
-            | Action::Softmax
+            | Action::Softmax { .. }
+            | Action::Clip(_)
             | Action::Add { .. }
             | Action::AddScaled(_)
             | Action::Flatten => false,
@@ -152,7 +157,9 @@ impl Action {
             Action::Relu => "relu",
             Action::Tanh { .. } => "tanh",
             Action::Sigmoid => "sigmoid",
-            Action::Softmax => "softmax",
+            Action::Softmax { log: false } => "softmax",
+            Action::Softmax { log: true } => "log softmax",
+            Action::Clip(_) => "clip",
             Action::Add { .. } => "add",
             Action::AddScaled(_) => "scaled add",
             Action::Concat => "concat",

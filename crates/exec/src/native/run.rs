@@ -385,11 +385,18 @@ impl Call<'_> {
                 activation::sigmoid(threads, Pixel::numbers(x()), y);
                 blocked::clear_padding(self.sizes(0), out.value);
             }
-            Action::Softmax if self.lanes() == Lanes::Pictures => {
-                let [_, h, w] = self.extents(0);
-                blocked::softmax_pictures(h * w, x(), out.value);
+            Action::Clip(bounds) => {
+                let y = Pixel::numbers_mut(out.value);
+                activation::clip(threads, *bounds, Pixel::numbers(x()), y);
+                blocked::clear_padding(self.sizes(0), out.value);
             }
-            Action::Softmax => blocked::softmax(threads, self.sizes(0), x(), out.value),
+            Action::Softmax { log } if self.lanes() == Lanes::Pictures => {
+                let [_, h, w] = self.extents(0);
+                blocked::softmax_pictures(h * w, *log, x(), out.value);
+            }
+            Action::Softmax { log } => {
+                blocked::softmax(threads, self.sizes(0), *log, x(), out.value);
+            }
             Action::Add { relu } => self.add(*relu, Pixel::numbers_mut(out.value)),
             Action::AddScaled(factor) => {
                 let [a, b] = [0, 1].map(|i| Pixel::numbers(self.input(i)));

@@ -131,7 +131,8 @@ impl<'a> Packer<'a> {
             | Action::Relu
             | Action::Tanh { .. }
             | Action::Sigmoid
-            | Action::Softmax
+            | Action::Softmax { .. }
+            | Action::Clip(_)
             | Action::Add { .. }
             | Action::AddScaled(_)
             | Action::Concat

@@ -271,9 +271,12 @@ fn kind(node: &Node, inputs: &[Shape]) -> Result<Option<(&'static str, Attribute
         }
         Op::Concat => plain("Concat"),
         Op::Flatten => plain("Flatten"),
-        Op::Subsample(_) | Op::Rbf(_) | Op::Tanh(_) | Op::Shortcut(_) => {
-            Err(format!("Caffe has no such layer ({})", node.op.kind()))
-        }
+        Op::Subsample(_)
+        | Op::Rbf(_)
+        | Op::Tanh(_)
+        | Op::Shortcut(_)
+        | Op::LogSoftmax
+        | Op::Clip(_) => Err(format!("Caffe has no such layer ({})", node.op.kind())),
     }
 }
 

@@ -121,6 +121,13 @@ pub(super) fn fold(
         "Add" | "Sub" | "Mul" | "Div" => {
             arithmetic(operator.kind, first, input(1).ok_or("one input")?, &source)?
         }
+        "Equal" => {
+            let (first, second) = (integers(0)?, integers(1)?);
+            let (Some([a]), Some([b])) = (first.as_deref(), second.as_deref()) else {
+                return Err(String::from("of several values, expected one of each"));
+            };
+            Constant::integers(&[], &[i64::from(a == b)])
+        }
         "Sqrt" | "Neg" | "Reciprocal" | "Floor" | "Ceil" => unary(operator.kind, first, &source)?,
         _ => return Ok(None),
     }))

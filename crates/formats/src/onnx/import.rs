@@ -14,6 +14,7 @@ use super::arrange::Arrangement;
 use super::constant::{Constant, Place};
 use super::files::Files;
 use super::fold;
+use super::normalization::Sums;
 use super::operator::Operator;
 use super::view::View;
 use crate::limits::{COMPUTED, COMPUTED_IN_ALL};
@@ -64,18 +65,11 @@ pub(super) enum Form {
     Apart(Vec<Vec<bool>>),
     ApartSquared(Vec<Vec<bool>>),
     Squares,
-    /// `k + factor · Σ x²` over so many channels, and a power of it.
-    Sums {
-        taps: usize,
-        factor: f32,
-        k: f32,
-    },
-    Powers {
-        taps: usize,
-        factor: f32,
-        k: f32,
-        beta: f32,
-    },
+    /// With so many channels of zeros before and behind them.
+    SquaresBetween([usize; 2]),
+    Sums(Sums),
+    /// To this power.
+    Powers(Sums, f32),
 }
 
 /// A network and what its file says beside it.
@@ -168,11 +162,39 @@ impl<'m> Import<'m> {
         };
         let inputs = operator.inputs.iter().map(known).collect::<Result<Vec<_>, _>>()?;
         self.charge(operator.kind, &inputs)?;
+        if operator.kind == "If" {
+            let value = self.branch(operator, &inputs)?;
+            return self.define(output, value);
+        }
         let value = match fold::given(operator, &mut self.files)? {
             Some(constant) => Known::Constant(constant),
             None => self.value(operator, &inputs)?,
         };
         self.define(output, value)
+    }
+
+    /// The value of the branch that is taken, where that can be known.
+    fn branch(
+        &mut self,
+        operator: &Operator<'m>,
+        inputs: &[Option<Known>],
+    ) -> Result<Known, String> {
+        let Some(Some(Known::Constant(condition))) = inputs.first() else {
+            return Err(String::from("a condition that depends on what is fed"));
+        };
+        let holds = condition.to_integers(&self.source())?.first().is_some_and(|value| *value != 0);
+        let name = if holds { "then_branch" } else { "else_branch" };
+        let graph = operator.graph(name).ok_or_else(|| format!("no `{name}`"))?;
+        for node in graph.messages(&["node"]) {
+            let operator = Operator::new(node, operator.opset);
+            self.node(&operator).map_err(|found| {
+                format!("`{}` ({}): {found}", operator.name.escape_debug(), operator.kind)
+            })?;
+        }
+        let output = graph.message("output").texts("name").last().unwrap_or_default();
+        self.values.get(output).cloned().ok_or_else(|| {
+            format!("`{name}` gives `{}`, which no node before it makes", output.escape_debug())
+        })
     }
 
     /// A file of a few bytes may ask for many computations on many values.
@@ -233,8 +255,15 @@ impl<'m> Import<'m> {
 
     /// With the batch.
     pub(super) fn extents(&self, value: &Computed) -> Result<Vec<usize>, String> {
-        let same =
-            matches!(value.form, Form::Plain | Form::Affine { .. } | Form::Tanh(_) | Form::Squares);
+        let same = matches!(
+            value.form,
+            Form::Plain
+                | Form::Affine { .. }
+                | Form::Tanh(_)
+                | Form::Squares
+                | Form::Sums(_)
+                | Form::Powers(..)
+        );
         if !same {
             return Err(self.unfinished(value));
         }
@@ -368,8 +397,9 @@ impl<'m> Import<'m> {
             | Form::Apart(_)
             | Form::ApartSquared(_)
             | Form::Squares
-            | Form::Sums { .. }
-            | Form::Powers { .. } => return Err(self.unfinished(value)),
+            | Form::SquaresBetween(_)
+            | Form::Sums(_)
+            | Form::Powers(..) => return Err(self.unfinished(value)),
         };
         self.settled.insert((*node, ""), part);
         Ok(settled(part))

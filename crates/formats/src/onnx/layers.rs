@@ -3,7 +3,7 @@
 //! Source: ONNX, `docs/Operators.md` and `docs/Changelog.md`, from version 7 of the set on.
 
 use striate_graph::op::{
-    AdaptiveAvgPool, AddScaled, BatchNorm, Conv2d, Linear, Lrn, Rbf, Shortcut, Tanh,
+    AdaptiveAvgPool, AddScaled, BatchNorm, Clip, Conv2d, Linear, Rbf, Shortcut, Tanh,
 };
 use striate_graph::{Op, Shape, Sides, Size};
 
@@ -16,7 +16,7 @@ use super::view::View;
 
 /// What reads what is fed, in this order in errors.
 const KINDS: &str = "Add, AveragePool, BatchNormalization, Clip, Concat, Conv, Div, Dropout, Flatten, \
-    Gemm, GlobalAveragePool, GlobalMaxPool, Identity, LRN, LeakyRelu, MatMul, MaxPool, Mul, Pad, \
+    Gemm, GlobalAveragePool, GlobalMaxPool, Identity, LRN, LeakyRelu, LogSoftmax, MatMul, MaxPool, Mul, Pad, \
     ReduceMean, Relu, Reshape, Sigmoid, Softmax, Squeeze, Sub, Sum, Tanh, Transpose, Unsqueeze";
 
 type Inputs<'i> = &'i [Option<Known>];
@@ -73,7 +73,8 @@ impl<'m> Import<'m> {
             "Tanh" => self.tanh(x()?),
             "LeakyRelu" => self.leaky(x()?, operator.float("alpha", 0.01)?),
             "Clip" => self.clip(operator, inputs),
-            "Softmax" => self.softmax(operator, x()?),
+            "Softmax" => self.softmax(operator, x()?, &Op::Softmax),
+            "LogSoftmax" => self.softmax(operator, x()?, &Op::LogSoftmax),
             "Conv" => self.conv(operator, inputs),
             "Gemm" => self.gemm(operator, inputs),
             "MatMul" => self.matmul(inputs),
@@ -90,8 +91,8 @@ impl<'m> Import<'m> {
                 self.sum(&values.collect::<Result<Vec<_>, _>>()?)
             }
             "Pow" => match (&x()?.form, known(inputs, 1)?.to_floats(&self.source())?.as_slice()) {
-                (&Form::Sums { taps, factor, k }, &[beta]) => {
-                    let form = Form::Powers { taps, factor, k, beta };
+                (&Form::Sums(sums), &[beta]) => {
+                    let form = Form::Powers(sums, beta);
                     Ok(Computed { form, node: self.now(), ..x()?.clone() })
                 }
                 _ => Err(String::from("a power that is of no local response normalisation")),
@@ -105,7 +106,7 @@ impl<'m> Import<'m> {
     }
 
     /// An operation on every value alone.
-    fn each(&mut self, x: &Computed, op: Op) -> Result<Computed, String> {
+    pub(super) fn each(&mut self, x: &Computed, op: Op) -> Result<Computed, String> {
         let x = self.settle(x)?;
         let part = self.part(self.now(), "", op, vec![x.part])?;
         Ok(self.plain(part, x.view))
@@ -151,10 +152,18 @@ impl<'m> Import<'m> {
         if low == 0.0 && high >= f32::MAX {
             return self.each(x, Op::Relu);
         }
-        Err(format!("clips to {low} … {high}, expected 0 and no upper bound: no operation has one"))
+        // ONNX takes the upper bound last.
+        let bounds = [(low.min(high), low > f32::MIN), (high, high < f32::MAX)];
+        let [min, max] = bounds.map(|(bound, is_there)| is_there.then_some(bound));
+        self.each(x, Op::Clip(Clip { min, max }))
     }
 
-    fn softmax(&mut self, operator: &Operator<'m>, x: &Computed) -> Result<Computed, String> {
+    fn softmax(
+        &mut self,
+        operator: &Operator<'m>,
+        x: &Computed,
+        op: &Op,
+    ) -> Result<Computed, String> {
         let old = operator.opset < 13;
         let x = self.settle(x)?;
         let at = operator.int("axis", if old { 1 } else { -1 })?;
@@ -169,14 +178,14 @@ impl<'m> Import<'m> {
             false => 1,
         };
         if self.is_channels(&x, at) && (others == 1) {
-            return self.each(&x, Op::Softmax);
+            return self.each(&x, op.clone());
         }
         let apart: usize = extents[..at].iter().product();
         let behind: usize = extents[at + 1..].iter().product();
         if apart == 1 && (old || behind == 1) {
             let (row, order) = self.row(&x)?;
             if order.is_none() {
-                let part = self.part(self.now(), "", Op::Softmax, vec![row])?;
+                let part = self.part(self.now(), "", op.clone(), vec![row])?;
                 return Ok(self.plain(part, View::dense(&extents)));
             }
         }
@@ -226,32 +235,6 @@ impl<'m> Import<'m> {
             self.weigh(made.part, "bias", vector(bias, out)?);
         }
         Ok(made)
-    }
-
-    /// The sum of squares of neighbouring channels, with one factor.
-    fn sums(
-        &mut self,
-        operator: &Operator<'m>,
-        x: &Computed,
-        weight: &Constant,
-        bias: Option<&Constant>,
-    ) -> Result<Computed, String> {
-        let source = self.source();
-        let channels = self.shape(x.part).channels();
-        let values = weight.to_floats(&source)?;
-        let k = bias.map(|bias| bias.to_floats(&source)).transpose()?.unwrap_or(vec![0.0]);
-        let pads = operator.ints("pads")?.unwrap_or(vec![0; 4]);
-        if let (&[1, 1, taps, 1], &[down, 0, up, 0], &[k]) =
-            (weight.extents().as_slice(), pads.as_slice(), k.as_slice())
-        {
-            let even = down == (taps / 2) as i64 && up == (taps as i64 - 1) / 2;
-            let column = x.view.extents().get(..2) == Some(&[1, channels]);
-            if even && column && values.iter().all(|value| *value == values[0]) {
-                let form = Form::Sums { taps, factor: values[0], k };
-                return Ok(Computed { form, node: self.now(), ..x.clone() });
-            }
-        }
-        Err(String::from("reads squares that are of no local response normalisation"))
     }
 
     fn gemm(&mut self, operator: &Operator<'m>, inputs: Inputs<'_>) -> Result<Computed, String> {
@@ -408,26 +391,6 @@ impl<'m> Import<'m> {
         Ok(self.plain(part, x.view))
     }
 
-    fn lrn(&mut self, operator: &Operator<'m>, x: &Computed) -> Result<Computed, String> {
-        let x = self.settle(x)?;
-        let size = operator.int("size", 0)?;
-        let size = usize::try_from(size).ok().filter(|size| size % 2 == 1);
-        let size = size.ok_or("an even `size`, of which ONNX's window is another than ours")?;
-        if !self.is_channels(&x, 0) {
-            return Err(String::from(
-                "reads a value whose second axis is not that of the channels",
-            ));
-        }
-        let lrn = Lrn {
-            size,
-            alpha: operator.float("alpha", 1e-4)?,
-            divided: true,
-            beta: operator.float("beta", 0.75)?,
-            k: operator.float("bias", 1.0)?,
-        };
-        self.each(&x, Op::Lrn(lrn))
-    }
-
     fn reduce(&mut self, operator: &Operator<'m>, inputs: Inputs<'_>) -> Result<Computed, String> {
         let x = computed(inputs, 0)?;
         let axes = optional(inputs, 1)?.map(|axes| axes.to_integers(&self.source())).transpose()?;
@@ -516,11 +479,10 @@ impl<'m> Import<'m> {
                 let form = Form::ApartSquared(codes.clone());
                 Ok(Computed { form, node: self.now(), ..a.clone() })
             }
-            ("Div", Form::Plain, &Form::Powers { taps, factor, k, beta })
+            ("Div", Form::Plain, &Form::Powers(sums, beta))
                 if a.part == b.part && a.view == b.view =>
             {
-                let lrn = Lrn { size: taps, alpha: factor, divided: false, beta, k };
-                let part = self.part(self.now(), "", Op::Lrn(lrn), vec![a.part])?;
+                let part = self.part(self.now(), "", Op::Lrn(sums.lrn(beta)), vec![a.part])?;
                 Ok(self.plain(part, a.view.clone()))
             }
             _ => Err(String::from("of two computed values, for which there is no operation")),
@@ -577,6 +539,11 @@ impl<'m> Import<'m> {
                 constant.to_floats(&self.source())?
             }
         };
+        if let (Form::Sums(sums), &[value]) = (&x.form, values.as_slice())
+            && let Some(sums) = sums.with(kind, value)
+        {
+            return Ok(Computed { form: Form::Sums(sums), node: self.now(), ..x.clone() });
+        }
         if let (Form::Tanh(s), "Mul", &[a]) = (&x.form, kind, values.as_slice()) {
             let part = self.part(self.now(), "", Op::Tanh(Tanh { a, s: *s }), vec![x.part])?;
             return Ok(self.plain(part, x.view.clone()));
@@ -681,6 +648,9 @@ impl<'m> Import<'m> {
             let out = self.shape(x.part).channels();
             return self.made(Op::Shortcut(Shortcut { stride, out }), vec![x.part]);
         }
+        if let (Some(squares), 0.0) = (self.squares_between(x, &sides), fill) {
+            return Ok(squares);
+        }
         let dense = View::dense(&self.shape(x.part).extents());
         let [of_batch, of_c, of_h, of_w] = match *sides {
             [n, c, h, w] if x.view == dense => [n, c, h, w],
@@ -760,9 +730,10 @@ impl<'m> Import<'m> {
             | Form::Affine { .. }
             | Form::Tanh(_)
             | Form::Squares
-            | Form::Sums { .. }
-            | Form::Powers { .. } => x.clone(),
+            | Form::Sums(_)
+            | Form::Powers(..) => x.clone(),
             Form::Padded(..)
+            | Form::SquaresBetween(_)
             | Form::Kept(_)
             | Form::Lines(_)
             | Form::Apart(_)
@@ -784,8 +755,7 @@ impl<'m> Import<'m> {
         let view = of_sample.apply(&x.view).ok_or_else(cannot)?;
         let row = view.rank() == 1 && view.is_dense() && !turns;
         let map = matches!(self.shape(x.part), Shape::Map { .. });
-        if row && map && !matches!(x.form, Form::Squares | Form::Sums { .. } | Form::Powers { .. })
-        {
+        if row && map && !matches!(x.form, Form::Squares | Form::Sums(_) | Form::Powers(..)) {
             let x = self.settle(&x)?;
             return self.made(Op::Flatten, vec![x.part]);
         }

@@ -36,7 +36,18 @@ impl Layer<'_, '_> {
             Op::Relu => self.end("Relu", &inputs, vec![]),
             Op::Tanh(tanh) => self.tanh(x, tanh),
             Op::Sigmoid => self.end("Sigmoid", &inputs, vec![]),
+            Op::Clip(clip) => {
+                // A bound that is not there is an input that is not.
+                let bound = |this: &mut Self, name, bound: Option<f32>| {
+                    bound.map_or_else(String::new, |bound| this.floats(name, &[], vec![bound]))
+                };
+                let min = bound(self, "min", clip.min);
+                let mut inputs = vec![x.to_owned(), min];
+                inputs.extend(clip.max.map(|max| self.floats("max", &[], vec![max])));
+                self.end("Clip", &inputs, vec![]);
+            }
             Op::Softmax => self.end("Softmax", &inputs, vec![int("axis", 1)]),
+            Op::LogSoftmax => self.end("LogSoftmax", &inputs, vec![int("axis", 1)]),
             Op::Add => self.end(if inputs.len() == 2 { "Add" } else { "Sum" }, &inputs, vec![]),
             Op::AddScaled(add) => {
                 let scale = self.floats("scale", &[], vec![add.scale]);

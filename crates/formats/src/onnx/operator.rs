@@ -82,6 +82,20 @@ impl<'m> Operator<'m> {
         tensor.map(|tensor| Constant::read(tensor, files)).transpose()
     }
 
+    /// A graph inside of the node.
+    pub(super) fn graph(&self, name: &str) -> Option<&'m Message> {
+        self.attribute(name)?.messages(&["g"]).last()
+    }
+
+    /// Names of values that the graphs inside of the node read.
+    pub(super) fn read_inside(message: &'m Message) -> impl Iterator<Item = &'m str> {
+        let graphs = message.messages(&["attribute"]).flat_map(|inside| inside.messages(&["g"]));
+        graphs.flat_map(|graph| {
+            let read = graph.messages(&["node"]).flat_map(|node| node.texts("input"));
+            read.chain(graph.messages(&["output"]).flat_map(|output| output.texts("name")))
+        })
+    }
+
     /// Sizes of a window along both axes of a map.
     pub(super) fn pair(&self, name: &str) -> Result<Option<[usize; 2]>, String> {
         let Some(values) = self.ints(name)? else { return Ok(None) };

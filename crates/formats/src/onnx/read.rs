@@ -242,7 +242,10 @@ fn begin<'m>(
         constants.push((name, constant));
     }
     let mut uses: HashMap<&str, usize> = HashMap::new();
-    let read = graph.messages(&["node"]).flat_map(|node| node.texts("input"));
+    let read = graph.messages(&["node"]).flat_map(|node| {
+        // What is read by a branch is read, whether it is taken or not.
+        node.texts("input").chain(Operator::read_inside(node))
+    });
     read.chain(values(graph, "output")).for_each(|name| *uses.entry(name).or_default() += 1);
 
     // Before version 4 of the format, constants were inputs, too.

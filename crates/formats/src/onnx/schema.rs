@@ -1,6 +1,6 @@
 //! What is read of `onnx.proto`, with the numbers of its fields.
 //!
-//! Graphs inside of nodes (`If`, `Loop`) are not: who has one is refused by its name.
+//! Of graphs inside of nodes those of `If` are, but for graphs inside of them.
 
 use crate::Dtype;
 use crate::protobuf::wire::{Kind, Schema};
@@ -30,6 +30,29 @@ const NODE: &Schema = &[
 ];
 
 const ATTRIBUTE: &Schema = &[
+    (1, "name", Kind::Text),
+    (2, "f", Kind::Float),
+    (3, "i", Kind::Whole),
+    (4, "s", Kind::Text),
+    (5, "t", Kind::Message(TENSOR)),
+    (6, "g", Kind::Message(BRANCH)),
+    (7, "floats", Kind::Float),
+    (8, "ints", Kind::Whole),
+];
+
+const BRANCH: &Schema =
+    &[(1, "node", Kind::Message(NODE_INSIDE)), (12, "output", Kind::Message(VALUE))];
+
+const NODE_INSIDE: &Schema = &[
+    (1, "input", Kind::Text),
+    (2, "output", Kind::Text),
+    (3, "name", Kind::Text),
+    (4, "op_type", Kind::Text),
+    (5, "attribute", Kind::Message(ATTRIBUTE_INSIDE)),
+    (7, "domain", Kind::Text),
+];
+
+const ATTRIBUTE_INSIDE: &Schema = &[
     (1, "name", Kind::Text),
     (2, "f", Kind::Float),
     (3, "i", Kind::Whole),

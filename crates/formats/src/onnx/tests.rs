@@ -101,7 +101,7 @@ fn weights(model: &Model, name: &str) -> Vec<f32> {
 
 #[test]
 fn an_operator_that_is_not_there_is_named_with_its_node() {
-    for kind in ["ConvTranspose", "LSTM", "If", "Loop", "Upsample", ""] {
+    for kind in ["ConvTranspose", "LSTM", "Loop", "Upsample", ""] {
         let error = refused(&model(&[1, 3, 4, 4], vec![node(kind, &["x"], "y", vec![])], vec![]));
         let expected = format!("found `the y` ({kind}, opset 13): an operator that is not read");
         assert!(error.contains(&expected), "{error}");
@@ -191,6 +191,48 @@ fn graphs_in_nodes_are_not_followed() {
     prost::encoding::bytes::encode(1, &branch, &mut graph);
     prost::encoding::bytes::encode(7, &graph, &mut bytes);
     assert!(parse_bytes(&bytes).is_err());
+}
+
+/// A model whose only node is `If`, with one node in each branch.
+fn choice(condition: &str, then: proto::Node, otherwise: proto::Node) -> Vec<u8> {
+    let mut outer = node("If", &[condition], "y", vec![]).encode_to_vec();
+    for (name, inside) in [("then_branch", then), ("else_branch", otherwise)] {
+        let output = vec![value(&inside.output[0], &[])];
+        let branch = proto::Graph { node: vec![inside], output, ..proto::Graph::default() };
+        let named = proto::Attribute { name: name.to_owned(), ..proto::Attribute::default() };
+        let mut attribute = named.encode_to_vec();
+        prost::encoding::bytes::encode(6, &branch.encode_to_vec(), &mut attribute);
+        prost::encoding::bytes::encode(5, &attribute, &mut outer);
+    }
+    let whole = proto::Tensor { data_type: 7, int64_data: vec![1], ..tensor("yes", &[1], &[]) };
+    let no = proto::Tensor { int64_data: vec![0], name: String::from("no"), ..whole.clone() };
+    let mut model = model(&[1, 2, 4, 4], vec![], vec![whole, no]);
+    let mut graph = model.graph.take().unwrap().encode_to_vec();
+    let mut bytes = model.encode_to_vec();
+    prost::encoding::bytes::encode(1, &outer, &mut graph);
+    prost::encoding::bytes::encode(7, &graph, &mut bytes);
+    bytes
+}
+
+#[test]
+fn of_two_branches_the_one_is_read_that_is_taken() {
+    let branches = || (node("Relu", &["x"], "a", vec![]), node("Sigmoid", &["x"], "b", vec![]));
+    for (condition, expected) in [("yes", Op::Relu), ("no", Op::Sigmoid)] {
+        let (then, otherwise) = branches();
+        let model = parse_bytes(&choice(condition, then, otherwise)).unwrap();
+        assert_eq!(model.graph.nodes()[1].op, expected);
+    }
+    let (then, otherwise) = branches();
+    let error = parse_bytes(&choice("x", then, otherwise)).unwrap_err().to_string();
+    assert!(error.contains("(If, opset 13): a condition that depends on what is fed"), "{error}");
+    let (then, _) = branches();
+    let lost = node("Relu", &["nothing"], "b", vec![]);
+    let error = parse_bytes(&choice("no", then, lost)).unwrap_err().to_string();
+    assert!(error.contains("`the b` (Relu): reads `nothing`, which no node"), "{error}");
+    let (then, _) = branches();
+    let inside = node("If", &["yes"], "b", vec![]);
+    let error = parse_bytes(&choice("no", then, inside)).unwrap_err().to_string();
+    assert!(error.contains("no `then_branch`"), "{error}");
 }
 
 #[test]

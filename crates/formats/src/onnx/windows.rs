@@ -73,6 +73,9 @@ impl<'m> Import<'m> {
         x: &Computed,
     ) -> Result<Computed, String> {
         let is_max = operator.kind == "MaxPool";
+        if let (Form::SquaresBetween(zeros), false) = (&x.form, is_max) {
+            return self.means(operator, x, *zeros);
+        }
         let [h, w] = operator.pair("kernel_shape")?.ok_or("no `kernel_shape`")?;
         let kernel = Size { h, w };
         let (border, fill) = if let Form::Padded(border, fill) = x.form {

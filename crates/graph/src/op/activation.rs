@@ -36,6 +36,43 @@ impl Tanh {
     }
 }
 
+/// Values below `min` become `min`, those above `max` become `max`; what is not a number stays so.
+/// From 0 to 6 it is ReLU6.
+///
+/// # Shape
+/// Unchanged.
+/// # Parameters
+/// None.
+/// # Source
+/// ONNX's `Clip`; ReLU6 is Krizhevsky 2010, *Convolutional deep belief networks on CIFAR-10*.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clip {
+    /// The lower bound, if there is one.
+    pub min: Option<f32>,
+    /// The upper bound, if there is one.
+    pub max: Option<f32>,
+}
+
+impl Clip {
+    /// The input's shape.
+    pub fn shape(&self, input: Shape) -> Result<Shape, Reason> {
+        let [min, max] = self.bounds();
+        let finite = [self.min, self.max].into_iter().flatten().all(f32::is_finite);
+        match finite && min <= max {
+            true => Ok(input),
+            false => Err(Reason::Attribute(format!(
+                "min and max must be finite and min not above max, found {min} and {max}"
+            ))),
+        }
+    }
+
+    /// The bounds, infinite where there is none.
+    pub fn bounds(&self) -> [f32; 2] {
+        [self.min.unwrap_or(f32::NEG_INFINITY), self.max.unwrap_or(f32::INFINITY)]
+    }
+}
+
 /// In training, each value is zeroed with probability `p` and the others divided by `1 − p`;
 /// otherwise nothing.
 ///

@@ -14,7 +14,7 @@ mod shortcut;
 mod subsample;
 mod window;
 
-pub use activation::{Dropout, Tanh};
+pub use activation::{Clip, Dropout, Tanh};
 pub use adaptive_avg_pool::AdaptiveAvgPool;
 pub use batch_norm::BatchNorm;
 pub use conv2d::{Conv2d, Table};
@@ -54,12 +54,16 @@ pub enum Op {
     Rbf(Rbf),
     /// `max(x, 0)`.
     Relu,
+    /// Values kept within bounds.
+    Clip(Clip),
     /// Scaled hyperbolic tangent.
     Tanh(Tanh),
     /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,
     /// `eˣ / Σ eˣ` over the channels.
     Softmax,
+    /// `x − ln Σ eˣ` over the channels.
+    LogSoftmax,
     /// Drops values in training, does nothing else.
     Dropout(Dropout),
     /// Sum of two or more values of one shape.
@@ -135,6 +139,8 @@ impl Op {
             Op::Tanh(_) => "tanh",
             Op::Sigmoid => "sigmoid",
             Op::Softmax => "softmax",
+            Op::LogSoftmax => "log_softmax",
+            Op::Clip(_) => "clip",
             Op::Dropout(_) => "dropout",
             Op::Add => "add",
             Op::AddScaled(_) => "add_scaled",
@@ -160,6 +166,8 @@ impl Op {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Add
             | Op::Concat
             | Op::Flatten
@@ -181,6 +189,8 @@ impl Op {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Dropout(_)
             | Op::Add
             | Op::AddScaled(_)
@@ -208,9 +218,10 @@ impl Op {
             Op::BatchNorm(norm) => norm.shape(one(inputs)?),
             Op::Lrn(lrn) => lrn.shape(one(inputs)?),
             Op::Rbf(rbf) => rbf.shape(one(inputs)?),
+            Op::Clip(clip) => clip.shape(one(inputs)?),
             Op::Tanh(tanh) => tanh.shape(one(inputs)?),
             Op::Dropout(dropout) => dropout.shape(one(inputs)?),
-            Op::Relu | Op::Sigmoid | Op::Softmax => one(inputs),
+            Op::Relu | Op::Sigmoid | Op::Softmax | Op::LogSoftmax => one(inputs),
             Op::Add => join::add_shape(inputs),
             Op::AddScaled(add) => add.shape(inputs),
             Op::Concat => join::concat_shape(inputs),
@@ -236,6 +247,8 @@ impl Op {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Dropout(_)
             | Op::Add
             | Op::AddScaled(_)
@@ -262,6 +275,8 @@ impl Op {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Dropout(_)
             | Op::Add
             | Op::AddScaled(_)

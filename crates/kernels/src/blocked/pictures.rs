@@ -318,7 +318,7 @@ impl Kernel for Distances<'_> {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn softmax_pictures(area: usize, x: &[Pixel], y: &mut [Pixel]) {
+pub fn softmax_pictures(area: usize, log: bool, x: &[Pixel], y: &mut [Pixel]) {
     assert_eq!(x.len(), y.len(), "length of y");
     for pixel in 0..area {
         for lane in 0..LANES {
@@ -327,7 +327,7 @@ pub fn softmax_pictures(area: usize, x: &[Pixel], y: &mut [Pixel]) {
             let most = values().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = values().map(|x| f64::from((x - most).exp())).sum();
             for (y, x) in y[pixel..].iter_mut().step_by(area).zip(values()) {
-                y.0[lane] = (f64::from((x - most).exp()) / sum) as f32;
+                y.0[lane] = crate::softmax::share(x - most, sum, log);
             }
         }
     }

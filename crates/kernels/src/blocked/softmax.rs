@@ -1,15 +1,17 @@
 //! Softmax over the channels of each pixel.
 
 use super::{LANES, Pixel, blocks};
+use crate::softmax::share;
 use crate::threads::Threads;
 
-/// `eˣ / Σ eˣ` of maps of `[pictures, channels, area]`, with zeros in the lanes that are no channel.
+/// `eˣ / Σ eˣ`, or its logarithm, of maps of `[pictures, channels, area]`, with zeros in the lanes that are no channel.
 ///
 /// # Panics
 /// If a value has another length than the sizes say.
 pub fn softmax(
     threads: &Threads,
     [pictures, channels, area]: [usize; 3],
+    log: bool,
     x: &[Pixel],
     y: &mut [Pixel],
 ) {
@@ -29,7 +31,7 @@ pub fn softmax(
             for channel in 0..own * LANES {
                 let (pixel, lane) = at(channel);
                 y[pixel].0[lane] = match channel < channels {
-                    true => (f64::from((value(channel) - most).exp()) / sum) as f32,
+                    true => share(value(channel) - most, sum, log),
                     false => 0.0,
                 };
             }

@@ -488,8 +488,11 @@ fn other_operations_are_those_of_the_plain_kernels() {
         lrn(isa, &threads, &constants, [pictures, c, area], &pixels, &mut y);
         compare("lrn", [c, area], &y, &expected);
         crate::softmax::forward(&threads, [pictures, c, area], &x, &mut expected);
-        softmax(&threads, [pictures, c, area], &pixels, &mut y);
+        softmax(&threads, [pictures, c, area], false, &pixels, &mut y);
         compare("softmax", [c, area], &y, &expected);
+        crate::softmax::log_forward(&threads, [pictures, c, area], &x, &mut expected);
+        softmax(&threads, [pictures, c, area], true, &pixels, &mut y);
+        compare("log softmax", [c, area], &y, &expected);
         y.iter_mut().zip(&pixels).for_each(|(y, x)| y.0 = x.0.map(|x| x + 1.0));
         clear_padding([pictures, c, area], &mut y);
         compare("padding", [c, area], &y, &x.iter().map(|x| x + 1.0).collect::<Vec<_>>());
@@ -579,13 +582,17 @@ fn what_looks_at_several_channels_of_pictures_is_as_it_is_of_channels() {
         let (mut pixels, mut y) = (vec![Pixel::ZERO; c * area], vec![Pixel::ZERO; c * area]);
         pack_pictures(&x, &mut pixels);
         let (mut found, mut expected) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        softmax_pictures(area, &pixels, &mut y);
-        unpack_pictures(&y, &mut found);
-        crate::softmax::forward(&threads, [count, c, area], &x, &mut expected);
         let close = |a: &[f32], b: &[f32]| {
             a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 2e-6 * b.abs().max(1.0))
         };
-        assert!(close(&found, &expected), "{found:?} {expected:?}");
+        type Forward = fn(&Threads, [usize; 3], &[f32], &mut [f32]);
+        let forward: [Forward; 2] = [crate::softmax::forward, crate::softmax::log_forward];
+        for (log, forward) in [false, true].into_iter().zip(forward) {
+            softmax_pictures(area, log, &pixels, &mut y);
+            unpack_pictures(&y, &mut found);
+            forward(&threads, [count, c, area], &x, &mut expected);
+            assert!(close(&found, &expected), "{log} {found:?} {expected:?}");
+        }
 
         let centres = numbers(4 * c * area, 4, false);
         let (mut found, mut expected) = (vec![0.0; count * 4], vec![0.0; count * 4]);

@@ -168,6 +168,8 @@ pub(crate) fn attributes(graph: &Graph, node: &Node, inputs: bool) -> Vec<Column
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::AddScaled(_)
@@ -195,6 +197,8 @@ fn form(step: &Step<'_>) -> String {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::AddScaled(_)
@@ -617,6 +621,8 @@ fn said(step: &Step<'_>) -> String {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Dropout(_)
             | Op::Add
             | Op::AddScaled(_)

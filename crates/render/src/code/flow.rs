@@ -104,7 +104,7 @@ fn fuses(steps: &[Step<'_>], at: usize, uses: &[usize]) -> bool {
         What::Optional(_) => false,
         What::Op(before) if before.op == Op::Flatten => matches!(node.op, Op::Linear(_)),
         What::Op(_) | What::ConvNorm(..) | What::Part(_) | What::Sequence(_) => {
-            matches!(node.op, Op::BatchNorm(_) | Op::Relu | Op::Sigmoid | Op::Tanh(_))
+            matches!(node.op, Op::BatchNorm(_) | Op::Relu | Op::Clip(_) | Op::Sigmoid | Op::Tanh(_))
         }
     }
 }

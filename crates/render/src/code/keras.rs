@@ -1,6 +1,6 @@
 //! Keras models, in the functional style: a function for each form of part.
 
-use striate_graph::op::{Lrn, Pool, PoolKind, Tanh};
+use striate_graph::op::{Clip, Lrn, Pool, PoolKind, Tanh};
 use striate_graph::{Node, NodeId, Op, Shape};
 
 use super::class::{Class, Expr, Role};
@@ -403,6 +403,13 @@ impl<'a> Writer<'a> {
             &Op::Tanh(Tanh { a, s }) => with("scaled_tanh", &[real(a), real(s)]),
             Op::Sigmoid => with("ops.sigmoid", &[]),
             Op::Softmax => layer("layers.Softmax()", first),
+            Op::LogSoftmax => with("ops.log_softmax", &[]),
+            &Op::Clip(Clip { min: Some(min), max: Some(max) }) => {
+                with("ops.clip", &[real(min), real(max)])
+            }
+            &Op::Clip(Clip { min: Some(min), max: None }) => with("ops.maximum", &[real(min)]),
+            &Op::Clip(Clip { max: Some(max), .. }) => with("ops.minimum", &[real(max)]),
+            Op::Clip(_) => first,
             Op::Dropout(dropout) => layer(&format!("layers.Dropout({})", real(dropout.p)), first),
             Op::Add => layer("layers.Add()", Py::Row("[", x.to_vec(), "]")),
             Op::AddScaled(add) => {

@@ -486,6 +486,8 @@ pub(crate) fn is_module(op: &Op) -> bool {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Dropout(_)
         | Op::Add
         | Op::AddScaled(_)

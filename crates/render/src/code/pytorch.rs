@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use striate_graph::op::{BatchNorm, Lrn, Pool, PoolKind, Tanh};
+use striate_graph::op::{BatchNorm, Clip, Lrn, Pool, PoolKind, Tanh};
 use striate_graph::{Graph, Node, Op, Shape, Sides};
 
 use super::class::{Class, Expr, Role, lopsided, overhang};
@@ -259,6 +259,8 @@ impl Writer<'_> {
             | Op::Tanh(_)
             | Op::Sigmoid
             | Op::Softmax
+            | Op::LogSoftmax
+            | Op::Clip(_)
             | Op::Dropout(_)
             | Op::Add
             | Op::AddScaled(_)
@@ -461,6 +463,14 @@ impl Writer<'_> {
             }
             Op::Sigmoid => with("torch.sigmoid", &[]),
             Op::Softmax => with("F.softmax", &[String::from("dim=1")]),
+            Op::LogSoftmax => with("F.log_softmax", &[String::from("dim=1")]),
+            Op::Clip(Clip { min, max }) => {
+                let bounds = [("min", min), ("max", max)];
+                let bounds = bounds.into_iter().filter_map(|(name, bound)| {
+                    bound.map(|bound| format!("{name}={}", real(bound)))
+                });
+                with("torch.clamp", &bounds.collect::<Vec<_>>())
+            }
             Op::Dropout(dropout) => {
                 with("F.dropout", &[real(dropout.p), String::from("self.training")])
             }

@@ -72,6 +72,8 @@ fn plain(op: &Op, inputs: &[Shape], output: Shape) -> Option<String> {
         | Op::Tanh(_)
         | Op::Sigmoid
         | Op::Softmax
+        | Op::LogSoftmax
+        | Op::Clip(_)
         | Op::Add
         | Op::AddScaled(_)
         | Op::Concat

@@ -107,6 +107,10 @@ pub fn hand() -> Vec<Hand> {
         // e⁰ : e^(ln 3) = 1 : 3, for each of two pixels.
         of(case("softmax", 1, chw(2, 1, 2), |x| x.softmax()), &[], &[0., 1.098_612_3, 1.098_612_3, 0.],
            &[0.25, 0.75, 0.75, 0.25]),
+        // ln 1/4 and ln 3/4.
+        of(case("log softmax", 1, Shape::Flat(2), |x| x.log_softmax()), &[], &[0., 1.098_612_3],
+           &[-1.386_294_4, -0.287_682_07]),
+        of(case("clip", 1, Shape::Flat(4), |x| x.clip(-1., 6.)), &[], &[-3., -0.5, 6., 7.], &[-1., -0.5, 6., 6.]),
         // Nothing is dropped in inference, nothing is scaled.
         of(case("dropout", 1, Shape::Flat(2), |x| x.dropout(0.5)), &[], &[1., -1.], &[1., -1.]),
         of(case("add", 1, Shape::Flat(2), |x| add(x, x.relu())), &[], &[1., -1.], &[2., -1.]),

@@ -51,7 +51,7 @@ pub fn all() -> impl Iterator<Item = Case> {
 }
 
 /// How many operations there are.
-pub const OPERATIONS: usize = 19;
+pub const OPERATIONS: usize = 21;
 
 /// The place of an operation in a list of all; the compiler asks for that of a new one, and a test
 /// then for its cases.
@@ -76,5 +76,7 @@ pub fn position(op: &Op) -> usize {
         Op::Concat => 16,
         Op::Flatten => 17,
         Op::Shortcut(_) => 18,
+        Op::LogSoftmax => 19,
+        Op::Clip(_) => 20,
     }
 }
