@@ -4,7 +4,8 @@ use std::path::Path;
 
 use clap::builder::RangedU64ValueParser;
 use striate::exec::Options;
-use striate::{Choices, Model, ModelError, Network, is_network_file, zoo};
+use striate::tensor::Tensor;
+use striate::{Choices, Model, ModelError, Network, formats, is_network_file, zoo};
 
 use crate::failure::Failure;
 use crate::nearest;
@@ -27,6 +28,38 @@ pub(crate) fn model(
 ) -> Result<Model, Failure> {
     existing(name, weights)?;
     Model::open_with(name, weights, choices).map_err(refused)
+}
+
+/// Pictures of a file as they are fed: a tensor, or numbers alone.
+pub(crate) fn pictures(network: &Network, path: &Path) -> Result<Tensor, Failure> {
+    nearest::existing(path)?;
+    let images = match path.extension().is_some_and(|extension| extension == "f32") {
+        true => numbers(network, path)?,
+        false => formats::read_tensor(path)?,
+    };
+    let refused = |expected| Failure::failed(format!("{}: {expected}", path.display()));
+    network.fed(images).map_err(refused)
+}
+
+/// Numbers of 32 bits, the lowest byte first, of as many pictures as there are.
+fn numbers(network: &Network, path: &Path) -> Result<Tensor, Failure> {
+    let failed = |found: String| Failure::failed(format!("{}: {found}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let picture = size_of::<f32>() * network.graph.input().volume();
+    if bytes.is_empty() || !bytes.len().is_multiple_of(picture) {
+        return Err(failed(format!(
+            "found {} bytes, expected {picture} for each picture of {}",
+            bytes.len(),
+            network.graph.input()
+        )));
+    }
+    let pictures = bytes.len() / picture;
+    let mut shape: Vec<usize> = network.fed_shape().iter().map(|n| n.unwrap_or(1)).collect();
+    if let Some(of_batch) = shape.first_mut() {
+        *of_batch = pictures;
+    }
+    let values = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    Ok(Tensor::new(&shape, values)?)
 }
 
 /// What is called as a file must be there.

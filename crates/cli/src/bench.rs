@@ -28,6 +28,10 @@ pub(crate) struct Bench {
     /// or drawn at random
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Pictures to time it with, as `run` takes them, from the first again where there are fewer than a
+    /// batch. Without, normal numbers
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
     /// Pictures at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
@@ -93,7 +97,10 @@ impl Bench {
         let graph = &network.graph;
         let stored = network.weights.as_ref().map(|weights| &*weights.params);
         let drawn = Drawn::new(graph, &network.init(), &Rng::new(1));
-        let images = images(graph, batch)?;
+        let images = match &self.input {
+            Some(path) => repeated(&args::pictures(&network, path)?, batch)?,
+            None => images(graph, batch)?,
+        };
         let macs = graph.total().macs as f64 * batch as f64;
         match self.mode {
             Mode::Infer => {
@@ -224,6 +231,17 @@ fn images(graph: &Graph, batch: usize) -> Result<Tensor, CompileError> {
     values.try_reserve_exact(len).map_err(|_| CompileError::TooLarge { batch })?;
     let mut rng = Rng::new(2);
     values.extend((0..len).map(|_| rng.normal()));
+    Ok(Tensor::new(&shape, values).expect("as many values as the shape has"))
+}
+
+/// As many pictures, from the first again where there are fewer.
+fn repeated(pictures: &Tensor, batch: usize) -> Result<Tensor, CompileError> {
+    let len = pictures.data().len() / pictures.shape()[0];
+    let mut values = Vec::new();
+    let all = batch.checked_mul(len).filter(|&all| values.try_reserve_exact(all).is_ok());
+    let all = all.ok_or(CompileError::TooLarge { batch })?;
+    values.extend(pictures.data().iter().cycle().take(all));
+    let shape = [&[batch], &pictures.shape()[1..]].concat();
     Ok(Tensor::new(&shape, values).expect("as many values as the shape has"))
 }
 

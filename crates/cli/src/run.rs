@@ -25,7 +25,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// A safetensors file with one tensor, pictures × channels × height × width, or as an ONNX file has
-    /// it
+    /// it; or such numbers alone (.f32)
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the outputs go: `logits`, or what an ONNX file calls them, and what --keep names
@@ -60,11 +60,7 @@ impl Run {
         let model = args::model(&self.model, self.weights.as_deref(), &Choices::default())?;
         let (network, params) = (&model.network, &*model.params);
         args::warn(network, quiet);
-        nearest::existing(&self.input)?;
-        let images = formats::read_tensor(&self.input)?;
-        let images = network
-            .fed(images)
-            .map_err(|expected| Failure::failed(format!("{}: {expected}", self.input.display())))?;
+        let images = args::pictures(network, &self.input)?;
         let keep = self.keep.iter().map(|name| node(network, name)).collect::<Result<_, _>>()?;
         let options = Options {
             batch: BATCH.min(images.shape()[0]),

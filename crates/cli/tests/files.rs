@@ -59,6 +59,41 @@ fn every_verb_takes_a_file_for_a_network() {
 }
 
 #[test]
+fn pictures_may_be_numbers_alone() {
+    let (directory, [onnx, ..]) = files();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let numbers: Vec<f32> = (0..3 * 224 * 224).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
+    let x = Tensor::new(&[1, 3, 224, 224], numbers.clone()).unwrap();
+    write_tensors(path("x.safetensors").as_ref(), &[("x", x.view())]).unwrap();
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    fs::write(path("x.f32"), &bytes).unwrap();
+    let output = path("y.safetensors");
+    let of = |input: &str| {
+        expect(0, &["run", &onnx, "--input", &path(input), "--output", &output]);
+        read_tensors(output.as_ref()).unwrap().swap_remove(0).1
+    };
+    let logits = of("x.f32");
+    assert_eq!(logits, of("x.safetensors"));
+    // Three times the same picture.
+    let pictures = path("x.f32");
+    let timed = ["bench", &onnx, "--input", &pictures, "--batch", "3", "--seconds", "0"];
+    let (timed, _) = expect(0, &timed);
+    let first: Vec<String> = logits.data()[..5].iter().map(f32::to_string).collect();
+    assert!(timed.contains(&format!("out0={}", first.join(","))), "{timed}");
+
+    fs::write(path("short.f32"), &bytes[4..]).unwrap();
+    fs::write(path("none.f32"), []).unwrap();
+    for (input, found) in [
+        ("short.f32", "found 602108 bytes, expected 602112 for each picture of 3×224×224"),
+        ("none.f32", "found 0 bytes"),
+        ("x.f23", "the nearest name is x.f32"),
+    ] {
+        let (_, error) = expect(1, &["bench", &onnx, "--input", &path(input)]);
+        assert!(error.starts_with("error: ") && error.contains(found), "{error}");
+    }
+}
+
+#[test]
 fn a_network_of_nobodys_is_converted_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();

@@ -345,11 +345,7 @@ impl Network {
     pub fn fed(&self, images: Tensor) -> Result<Tensor, ModelError> {
         let (input, found) = (self.graph.input(), images.shape());
         let pictures = found.first().copied().unwrap_or(0);
-        let usual = || [None].into_iter().chain(input.extents().into_iter().map(Some)).collect();
-        let (expected, last) = match &self.ports {
-            Some(ports) => (ports.input.shape.clone(), ports.channels_last),
-            None => (usual(), false),
-        };
+        let (expected, last) = (self.fed_shape(), self.channels_last());
         let known = expected.iter().zip(found).skip(1);
         let fits = expected.len() == found.len()
             && known.clone().all(|(expected, found)| expected.is_none_or(|n| n == *found))
@@ -369,6 +365,19 @@ impl Network {
             data = data.chunks_exact(c * h * w).flat_map(turn).collect();
         }
         Ok(Tensor::new(&input.batched(pictures), data).expect("as many values as before"))
+    }
+
+    /// The extents of what is fed, as the network's file has them; none of those that it leaves open.
+    pub fn fed_shape(&self) -> Vec<Option<usize>> {
+        let usual = || {
+            let extents = self.graph.input().extents();
+            [None].into_iter().chain(extents.into_iter().map(Some)).collect()
+        };
+        self.ports.as_ref().map_or_else(usual, |ports| ports.input.shape.clone())
+    }
+
+    fn channels_last(&self) -> bool {
+        self.ports.as_ref().is_some_and(|ports| ports.channels_last)
     }
 
     /// What the file of the network calls an output, and its extents there: those of which a graph
