@@ -59,10 +59,11 @@ impl Clip {
     pub fn shape(&self, input: Shape) -> Result<Shape, Reason> {
         let [min, max] = self.bounds();
         let finite = [self.min, self.max].into_iter().flatten().all(f32::is_finite);
-        match finite && min <= max {
+        let is_bounded = self.min.is_some() || self.max.is_some();
+        match finite && is_bounded && min <= max {
             true => Ok(input),
             false => Err(Reason::Attribute(format!(
-                "min and max must be finite and min not above max, found {min} and {max}"
+                "a bound must be there and finite, and min not above max, found {min} and {max}"
             ))),
         }
     }

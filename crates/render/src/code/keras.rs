@@ -407,9 +407,10 @@ impl<'a> Writer<'a> {
             &Op::Clip(Clip { min: Some(min), max: Some(max) }) => {
                 with("ops.clip", &[real(min), real(max)])
             }
-            &Op::Clip(Clip { min: Some(min), max: None }) => with("ops.maximum", &[real(min)]),
-            &Op::Clip(Clip { max: Some(max), .. }) => with("ops.minimum", &[real(max)]),
-            Op::Clip(_) => first,
+            &Op::Clip(Clip { min: None, max: Some(max) }) => with("ops.minimum", &[real(max)]),
+            &Op::Clip(Clip { min, .. }) => {
+                with("ops.maximum", &min.map(real).into_iter().collect::<Vec<_>>())
+            }
             Op::Dropout(dropout) => layer(&format!("layers.Dropout({})", real(dropout.p)), first),
             Op::Add => layer("layers.Add()", Py::Row("[", x.to_vec(), "]")),
             Op::AddScaled(add) => {
