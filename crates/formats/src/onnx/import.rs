@@ -191,7 +191,10 @@ impl<'m> Import<'m> {
                 format!("`{}` ({}): {found}", operator.name.escape_debug(), operator.kind)
             })?;
         }
-        let output = graph.message("output").texts("name").last().unwrap_or_default();
+        let output = graph.message("output").texts("name").last();
+        let output = output.ok_or_else(|| {
+            format!("`{name}` gives nothing; of a branch within a branch nothing is read")
+        })?;
         self.values.get(output).cloned().ok_or_else(|| {
             format!("`{name}` gives `{}`, which no node before it makes", output.escape_debug())
         })

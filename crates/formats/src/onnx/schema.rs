@@ -20,47 +20,34 @@ const GRAPH: &Schema = &[
     (12, "output", Kind::Message(VALUE)),
 ];
 
-const NODE: &Schema = &[
-    (1, "input", Kind::Text),
-    (2, "output", Kind::Text),
-    (3, "name", Kind::Text),
-    (4, "op_type", Kind::Text),
-    (5, "attribute", Kind::Message(ATTRIBUTE)),
-    (7, "domain", Kind::Text),
-];
-
-const ATTRIBUTE: &Schema = &[
-    (1, "name", Kind::Text),
-    (2, "f", Kind::Float),
-    (3, "i", Kind::Whole),
-    (4, "s", Kind::Text),
-    (5, "t", Kind::Message(TENSOR)),
-    (6, "g", Kind::Message(BRANCH)),
-    (7, "floats", Kind::Float),
-    (8, "ints", Kind::Whole),
-];
+const NODE: &Schema = &node(&attribute(BRANCH));
 
 const BRANCH: &Schema =
-    &[(1, "node", Kind::Message(NODE_INSIDE)), (12, "output", Kind::Message(VALUE))];
+    &[(1, "node", Kind::Message(&node(&attribute(&[])))), (12, "output", Kind::Message(VALUE))];
 
-const NODE_INSIDE: &Schema = &[
-    (1, "input", Kind::Text),
-    (2, "output", Kind::Text),
-    (3, "name", Kind::Text),
-    (4, "op_type", Kind::Text),
-    (5, "attribute", Kind::Message(ATTRIBUTE_INSIDE)),
-    (7, "domain", Kind::Text),
-];
+const fn node(attribute: &'static Schema) -> [(u64, &'static str, Kind); 6] {
+    [
+        (1, "input", Kind::Text),
+        (2, "output", Kind::Text),
+        (3, "name", Kind::Text),
+        (4, "op_type", Kind::Text),
+        (5, "attribute", Kind::Message(attribute)),
+        (7, "domain", Kind::Text),
+    ]
+}
 
-const ATTRIBUTE_INSIDE: &Schema = &[
-    (1, "name", Kind::Text),
-    (2, "f", Kind::Float),
-    (3, "i", Kind::Whole),
-    (4, "s", Kind::Text),
-    (5, "t", Kind::Message(TENSOR)),
-    (7, "floats", Kind::Float),
-    (8, "ints", Kind::Whole),
-];
+const fn attribute(graph: &'static Schema) -> [(u64, &'static str, Kind); 8] {
+    [
+        (1, "name", Kind::Text),
+        (2, "f", Kind::Float),
+        (3, "i", Kind::Whole),
+        (4, "s", Kind::Text),
+        (5, "t", Kind::Message(TENSOR)),
+        (6, "g", Kind::Message(graph)),
+        (7, "floats", Kind::Float),
+        (8, "ints", Kind::Whole),
+    ]
+}
 
 const TENSOR: &Schema = &[
     (1, "dims", Kind::Whole),

@@ -193,46 +193,56 @@ fn graphs_in_nodes_are_not_followed() {
     assert!(parse_bytes(&bytes).is_err());
 }
 
-/// A model whose only node is `If`, with one node in each branch.
-fn choice(condition: &str, then: proto::Node, otherwise: proto::Node) -> Vec<u8> {
-    let mut outer = node("If", &[condition], "y", vec![]).encode_to_vec();
-    for (name, inside) in [("then_branch", then), ("else_branch", otherwise)] {
-        let output = vec![value(&inside.output[0], &[])];
-        let branch = proto::Graph { node: vec![inside], output, ..proto::Graph::default() };
+/// The bytes of an `If` that gives `gives`, with the bytes of one node in each branch.
+fn choice(condition: &str, gives: &str, branches: [(&str, &[u8]); 2]) -> Vec<u8> {
+    let mut outer = node("If", &[condition], gives, vec![]).encode_to_vec();
+    for (name, (output, inside)) in ["then_branch", "else_branch"].into_iter().zip(branches) {
+        let output = vec![value(output, &[])];
+        let mut branch = proto::Graph { output, ..proto::Graph::default() }.encode_to_vec();
+        prost::encoding::bytes::encode(1, &inside.to_vec(), &mut branch);
         let named = proto::Attribute { name: name.to_owned(), ..proto::Attribute::default() };
         let mut attribute = named.encode_to_vec();
-        prost::encoding::bytes::encode(6, &branch.encode_to_vec(), &mut attribute);
+        prost::encoding::bytes::encode(6, &branch, &mut attribute);
         prost::encoding::bytes::encode(5, &attribute, &mut outer);
     }
-    let whole = proto::Tensor { data_type: 7, int64_data: vec![1], ..tensor("yes", &[1], &[]) };
-    let no = proto::Tensor { int64_data: vec![0], name: String::from("no"), ..whole.clone() };
-    let mut model = model(&[1, 2, 4, 4], vec![], vec![whole, no]);
+    outer
+}
+
+/// A model of one node, by its bytes, and of the constants `yes` and `no`.
+fn choosing(node: &[u8]) -> Vec<u8> {
+    let yes = proto::Tensor { data_type: 7, int64_data: vec![1], ..tensor("yes", &[1], &[]) };
+    let no = proto::Tensor { int64_data: vec![0], name: String::from("no"), ..yes.clone() };
+    let mut model = model(&[1, 2, 4, 4], vec![], vec![yes, no]);
     let mut graph = model.graph.take().unwrap().encode_to_vec();
     let mut bytes = model.encode_to_vec();
-    prost::encoding::bytes::encode(1, &outer, &mut graph);
+    prost::encoding::bytes::encode(1, &node.to_vec(), &mut graph);
     prost::encoding::bytes::encode(7, &graph, &mut bytes);
     bytes
 }
 
 #[test]
 fn of_two_branches_the_one_is_read_that_is_taken() {
-    let branches = || (node("Relu", &["x"], "a", vec![]), node("Sigmoid", &["x"], "b", vec![]));
+    let relu = node("Relu", &["x"], "a", vec![]).encode_to_vec();
+    let sigmoid = node("Sigmoid", &["x"], "b", vec![]).encode_to_vec();
+    let of = |condition: &str, otherwise: &[u8]| {
+        let branches = [("a", relu.as_slice()), ("b", otherwise)];
+        parse_bytes(&choosing(&choice(condition, "y", branches)))
+    };
     for (condition, expected) in [("yes", Op::Relu), ("no", Op::Sigmoid)] {
-        let (then, otherwise) = branches();
-        let model = parse_bytes(&choice(condition, then, otherwise)).unwrap();
-        assert_eq!(model.graph.nodes()[1].op, expected);
+        assert_eq!(of(condition, &sigmoid).unwrap().graph.nodes()[1].op, expected);
     }
-    let (then, otherwise) = branches();
-    let error = parse_bytes(&choice("x", then, otherwise)).unwrap_err().to_string();
-    assert!(error.contains("(If, opset 13): a condition that depends on what is fed"), "{error}");
-    let (then, _) = branches();
-    let lost = node("Relu", &["nothing"], "b", vec![]);
-    let error = parse_bytes(&choice("no", then, lost)).unwrap_err().to_string();
-    assert!(error.contains("`the b` (Relu): reads `nothing`, which no node"), "{error}");
-    let (then, _) = branches();
-    let inside = node("If", &["yes"], "b", vec![]);
-    let error = parse_bytes(&choice("no", then, inside)).unwrap_err().to_string();
-    assert!(error.contains("no `then_branch`"), "{error}");
+    let lost = node("Relu", &["nothing"], "b", vec![]).encode_to_vec();
+    let empty = node("If", &["yes"], "b", vec![]).encode_to_vec();
+    let nested = choice("yes", "b", [("c", &relu), ("d", &sigmoid)]);
+    for (condition, otherwise, found) in [
+        ("x", &sigmoid, "(If, opset 13): a condition that depends on what is fed"),
+        ("no", &lost, "`the b` (Relu): reads `nothing`, which no node"),
+        ("no", &empty, "no `then_branch`"),
+        ("no", &nested, "of a branch within a branch nothing is read"),
+    ] {
+        let error = of(condition, otherwise).unwrap_err().to_string();
+        assert!(error.contains(found), "{error}");
+    }
 }
 
 #[test]
