@@ -6,61 +6,25 @@ use crate::threads::Threads;
 ///
 /// # Panics
 /// If a slice has another length than the sizes say.
-pub fn forward(threads: &Threads, sizes: [usize; 3], x: &[f32], y: &mut [f32]) {
-    let area = sizes[2];
-    each_pixel(threads, sizes, [x], y, |[x], y| {
-        let logits = || x.iter().step_by(area);
-        let largest = logits().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for (y, x) in y.iter_mut().step_by(area).zip(logits()) {
-            *y = (x - largest).exp();
-            sum += f64::from(*y);
+pub fn forward(threads: &Threads, [batch, channels, area]: [usize; 3], x: &[f32], y: &mut [f32]) {
+    let len = channels * area;
+    assert_eq!([x.len(), y.len()], [batch * len; 2], "lengths of x, y");
+    let part = part(len);
+    threads.chunks(y, part, |i, y| {
+        let x = &x[i * part..][..y.len()];
+        for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(len)) {
+            for pixel in 0..area {
+                let logits = || x[pixel..].iter().step_by(area);
+                let largest = logits().copied().fold(f32::NEG_INFINITY, f32::max);
+                let mut sum = 0.0;
+                for (y, x) in y[pixel..].iter_mut().step_by(area).zip(logits()) {
+                    *y = (x - largest).exp();
+                    sum += f64::from(*y);
+                }
+                let over = (1.0 / sum) as f32;
+                y[pixel..].iter_mut().step_by(area).for_each(|y| *y *= over);
+            }
         }
-        let over = (1.0 / sum) as f32;
-        y.iter_mut().step_by(area).for_each(|y| *y *= over);
-    });
-}
-
-/// `y = x − ln Σ exp(x)`, the sum over the channels.
-///
-/// # Panics
-/// If a slice has another length than the sizes say.
-pub fn log_forward(threads: &Threads, sizes: [usize; 3], x: &[f32], y: &mut [f32]) {
-    let area = sizes[2];
-    each_pixel(threads, sizes, [x], y, |[x], y| {
-        let logits = || x.iter().step_by(area);
-        let largest = logits().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits().map(|x| f64::from((x - largest).exp())).sum();
-        let y = y.iter_mut().step_by(area);
-        y.zip(logits()).for_each(|(y, x)| *y = share(x - largest, sum, true));
-    });
-}
-
-/// `dx = y · (dy − Σ dy·y)`, overwritten; `y` is the output of [`forward`].
-///
-/// # Panics
-/// If a slice has another length than the sizes say.
-pub fn backward(threads: &Threads, sizes: [usize; 3], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let area = sizes[2];
-    each_pixel(threads, sizes, [y, dy], dx, |[y, dy], dx| {
-        let pairs = || y.iter().zip(dy).step_by(area);
-        let sum: f64 = pairs().map(|(&y, &dy)| f64::from(y) * f64::from(dy)).sum();
-        let dx = dx.iter_mut().step_by(area);
-        dx.zip(pairs()).for_each(|(dx, (y, dy))| *dx = y * (dy - sum as f32));
-    });
-}
-
-/// `dx = dy − exp(y) · Σ dy`, overwritten; `y` is the output of [`log_forward`].
-///
-/// # Panics
-/// If a slice has another length than the sizes say.
-pub fn log_backward(threads: &Threads, sizes: [usize; 3], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let area = sizes[2];
-    each_pixel(threads, sizes, [y, dy], dx, |[y, dy], dx| {
-        let pairs = || y.iter().zip(dy).step_by(area);
-        let sum: f64 = pairs().map(|(_, &dy)| f64::from(dy)).sum();
-        let dx = dx.iter_mut().step_by(area);
-        dx.zip(pairs()).for_each(|(dx, (y, dy))| *dx = dy - y.exp() * sum as f32);
     });
 }
 
@@ -71,26 +35,90 @@ pub(crate) fn share(x: f32, sum: f64, log: bool) -> f32 {
     share as f32
 }
 
-/// Makes each pixel of `y` of those of `from`: slices that begin with its first channel, the others
-/// being `area` apart.
-fn each_pixel<const N: usize>(
+/// `y = x − ln Σ exp(x)`, the sum over the channels.
+///
+/// # Panics
+/// If a slice has another length than the sizes say.
+pub fn log_forward(
     threads: &Threads,
     [batch, channels, area]: [usize; 3],
-    from: [&[f32]; N],
+    x: &[f32],
     y: &mut [f32],
-    make: impl Fn([&[f32]; N], &mut [f32]) + Sync,
 ) {
     let len = channels * area;
-    let lens = from.iter().map(|from| from.len()).chain([y.len()]);
-    lens.for_each(|found| assert_eq!(found, batch * len, "lengths of the values"));
-    // Some whole samples.
-    let part = ((1 << 11) / len.max(1)).max(1) * len.max(1);
+    assert_eq!([x.len(), y.len()], [batch * len; 2], "lengths of x, y");
+    let part = part(len);
     threads.chunks(y, part, |i, y| {
-        for (sample, y) in y.chunks_exact_mut(len).enumerate() {
-            let from = from.map(|from| &from[i * part + sample * len..][..len]);
-            (0..area).for_each(|pixel| make(from.map(|from| &from[pixel..]), &mut y[pixel..]));
+        let x = &x[i * part..][..y.len()];
+        for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(len)) {
+            for pixel in 0..area {
+                let logits = || x[pixel..].iter().step_by(area);
+                let largest = logits().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = logits().map(|x| f64::from((x - largest).exp())).sum();
+                let y = y[pixel..].iter_mut().step_by(area);
+                y.zip(logits()).for_each(|(y, x)| *y = share(x - largest, sum, true));
+            }
         }
     });
+}
+
+/// `dx = dy − exp(y) · Σ dy`, overwritten; `y` is the output of [`log_forward`].
+///
+/// # Panics
+/// If a slice has another length than the sizes say.
+pub fn log_backward(
+    threads: &Threads,
+    [batch, channels, area]: [usize; 3],
+    y: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let len = channels * area;
+    assert_eq!([y.len(), dy.len(), dx.len()], [batch * len; 3], "lengths of y, dy, dx");
+    let part = part(len);
+    threads.chunks(dx, part, |i, dx| {
+        for (sample, dx) in dx.chunks_exact_mut(len).enumerate() {
+            let at = i * part + sample * len;
+            let (y, dy) = (&y[at..][..len], &dy[at..][..len]);
+            for pixel in 0..area {
+                let sum: f64 = dy[pixel..].iter().step_by(area).map(|&dy| f64::from(dy)).sum();
+                let places = (pixel..len).step_by(area);
+                places.for_each(|at| dx[at] = dy[at] - y[at].exp() * sum as f32);
+            }
+        }
+    });
+}
+
+/// `dx = y · (dy − Σ dy·y)`, overwritten; `y` is the output.
+///
+/// # Panics
+/// If a slice has another length than the sizes say.
+pub fn backward(
+    threads: &Threads,
+    [batch, channels, area]: [usize; 3],
+    y: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let len = channels * area;
+    assert_eq!([y.len(), dy.len(), dx.len()], [batch * len; 3], "lengths of y, dy, dx");
+    let part = part(len);
+    threads.chunks(dx, part, |i, dx| {
+        for (sample, dx) in dx.chunks_exact_mut(len).enumerate() {
+            let at = i * part + sample * len;
+            let (y, dy) = (&y[at..][..len], &dy[at..][..len]);
+            for pixel in 0..area {
+                let pairs = || (pixel..len).step_by(area).map(|at| (at, y[at], dy[at]));
+                let sum: f64 = pairs().map(|(_, y, dy)| f64::from(y) * f64::from(dy)).sum();
+                pairs().for_each(|(at, y, dy)| dx[at] = y * (dy - sum as f32));
+            }
+        }
+    });
+}
+
+/// Length of a part of the work: some whole samples.
+fn part(sample: usize) -> usize {
+    ((1 << 11) / sample.max(1)).max(1) * sample.max(1)
 }
 
 #[cfg(test)]
