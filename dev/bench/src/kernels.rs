@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use striate_kernels::blocked::{
-    Algorithm, Convolution, Destination, Input, Isa, Outputs, Pixel, Tail, blocks, multiply_adds,
+    Algorithm, Buffer, Convolution, Destination, Input, Isa, Outputs, Pixel, Tail, blocks, multiply_adds,
 };
 use striate_kernels::{Conv, Threads};
 
@@ -91,15 +91,15 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
     }
     let value = |i: usize| ((i * 7919 % 2003) as f32 - 1001.0) / 1001.0;
     let weight: Vec<f32> = (0..o * c * k * kw).map(value).collect();
-    let mut packed = vec![Pixel::ZERO; convolution.packed_len()];
+    let mut packed = buffer(convolution.packed_len());
     convolution.pack(threads, &weight, &mut packed);
     let planes: Vec<f32> = (0..c * h * w).map(value).collect();
-    let mut pixels = vec![Pixel::ZERO; blocks(c) * h * w];
+    let mut pixels = buffer(blocks(c) * h * w);
     striate_kernels::blocked::pack(threads, [1, c, h * w], &planes, &mut pixels);
     let bias = vec![Pixel::ZERO; blocks(o)];
-    let mut out = vec![Pixel::ZERO; blocks(o) * oh * ow];
-    let mut scratch = vec![Pixel::ZERO; convolution.scratch_len(threads.count())];
-    let mut cold: Vec<Pixel> = vec![Pixel::ZERO; 3 << 18];
+    let mut out = buffer(blocks(o) * oh * ow);
+    let mut scratch = buffer(convolution.scratch_len(threads.count()));
+    let mut cold = buffer(3 << 18);
     let mut call = || {
         let tail = Tail { bias: &bias, factor: 1.0, residual: None, relu: true, activation: None };
         let x = if c <= 4 { Input::Planes(&planes) } else { Input::Pixels(&pixels) };
@@ -129,6 +129,11 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
         colds[colds.len() / 2] * 1e3,
         flops / coldest / peak,
     );
+}
+
+/// Memory as the engine has it.
+fn buffer(pixels: usize) -> Buffer {
+    Buffer::zeroed(pixels).expect("memory for a convolution")
 }
 
 fn once(call: &mut impl FnMut()) -> f64 {
