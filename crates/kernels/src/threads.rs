@@ -602,6 +602,14 @@ impl<'a, T> Runs<'a, T> {
         Runs { value: self.value.again(), start, len, ..*self }
     }
 
+    /// The `i`-th run.
+    #[inline(always)]
+    pub(crate) fn all(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.count, "within the runs");
+        // SAFETY: as in `run`.
+        unsafe { self.value.slice(self.start + i * self.stride, self.len) }
+    }
+
     /// The first `N` values of the `i`-th run.
     #[inline(always)]
     pub(crate) fn run<const N: usize>(&mut self, i: usize) -> &mut [T; N] {

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use striate_kernels::blocked::{
-    Algorithm, Buffer, Convolution, Destination, Input, Isa, Outputs, Pixel, Tail, blocks, multiply_adds,
+    Algorithm, Buffer, Convolution, Destination, Input, Isa, Outputs, Pixel, Tail, blocks,
+    multiply_adds,
 };
 use striate_kernels::{Conv, Threads};
 

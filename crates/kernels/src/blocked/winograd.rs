@@ -38,6 +38,10 @@ const FAR: usize = (1 << 20) / size_of::<Pixel>();
 /// Output blocks whose products are in the cache at a time.
 const PAIR: usize = 2;
 
+/// By so many tiles ahead what a transform reads or writes is asked for. It lies in short rows, which
+/// a processor does not follow by itself.
+const AHEAD: usize = 4;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
     pub(crate) conv: Conv,
@@ -284,12 +288,16 @@ impl Winograd {
         }
     }
 
-    /// Picture, row and column of each of the tiles from one on.
+    /// Picture, row and column of each of some tiles, and of the one [`AHEAD`] of it.
     #[inline(always)]
-    fn places(&self, first: usize) -> Places {
-        let [rows, columns] = self.tiles();
-        let (row, column) = (first / columns, first % columns);
-        Places { grid: [rows, columns], next: [row / rows, row % rows, column] }
+    fn places(&self, tiles: Range<usize>) -> impl Iterator<Item = [[usize; 3]; 2]> {
+        let grid = self.tiles();
+        let from = |first: usize| {
+            let (row, column) = (first / grid[1], first % grid[1]);
+            Places { grid, next: [row / grid[0], row % grid[0], column] }
+        };
+        let both = from(tiles.start).zip(from(tiles.start + AHEAD));
+        both.take(tiles.len()).map(|(tile, later)| [tile, later])
     }
 }
 
@@ -409,31 +417,50 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let inputs = winograd.all_inputs() / phases;
         let (area, count) = (height * width, tiles.len());
         let stride = odd(count);
-        let mut rim = [[Pixel::ZERO; B]; A];
-        for (at, [picture, row, column]) in winograd.places(tiles.start).take(count).enumerate() {
+        // Where a tile begins: picture, and row and column of the map, perhaps before the first.
+        let place = |[picture, row, column]: [usize; 3]| {
             let map = &x[(picture * inputs + block) * area..][..area];
             let row = (row * M * down + phase_row).wrapping_sub(top);
-            let column = (column * N * right + phase_column).wrapping_sub(left);
-            let inside = row < height && row + A <= height && column < width && column + B <= width;
-            let lies = inside && phases == 1;
-            if !lies {
-                for (r, rim) in rim.iter_mut().enumerate() {
-                    let row = row.wrapping_add(r * down);
+            (map, row, (column * N * right + phase_column).wrapping_sub(left))
+        };
+        // Whether a row of a tile lies in the map as it is wanted.
+        let lies = |row: usize, column: usize| {
+            phases == 1 && row < height && column < width && column + B <= width
+        };
+        let mut rim = [[Pixel::ZERO; B]; A];
+        for (at, [tile, later]) in winograd.places(tiles.clone()).enumerate() {
+            if at + AHEAD < count {
+                let (map, row, column) = place(later);
+                for row in (0..A).map(|r| row.wrapping_add(r)) {
+                    if lies(row, column) {
+                        let line = &map[row * width + column..][..B];
+                        line[B.saturating_sub(N)..].iter().for_each(|pixel| s.prefetch(&pixel.0));
+                    }
+                }
+            }
+            let (map, row, column) = place(tile);
+            for (r, rim) in rim.iter_mut().enumerate() {
+                let row = row.wrapping_add(r * down);
+                if row >= height {
+                    *rim = [Pixel::ZERO; B];
+                } else if !lies(row, column) {
                     for (c, rim) in rim.iter_mut().enumerate() {
                         let column = column.wrapping_add(c * right);
-                        let inside = row < height && column < width;
-                        *rim = if inside { map[row * width + column] } else { Pixel::ZERO };
+                        let inside = column < width;
+                        let pixel =
+                            if inside { s.load(&map[row * width + column].0) } else { s.zero() };
+                        s.store(pixel, &mut rim.0);
                     }
                 }
             }
             let line = |r: usize| -> &[Pixel; B] {
-                if lies {
-                    match map[(row + r) * width + column..].first_chunk() {
-                        Some(line) => line,
-                        None => unreachable!("the tile is inside the map"),
-                    }
-                } else {
-                    &rim[r]
+                let row = row.wrapping_add(r);
+                if !lies(row, column) {
+                    return &rim[r];
+                }
+                match map[row * width + column..].first_chunk() {
+                    Some(line) => line,
+                    None => unreachable!("the row is inside the map"),
                 }
             };
             let lines: [&[Pixel; B]; A] = std::array::from_fn(line);
@@ -535,10 +562,13 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let tail: &Tail<'_> = work.tail;
         let bias = s.load(&tail.bias[block].0);
         let [_, height, width] = winograd.conv.output;
-        let (first, count) = (out.tiles.start, out.tiles.len());
+        let count = out.tiles.len();
         let stride = odd(count);
         let m = &m[from..][..A * B * stride];
-        for (at, place) in winograd.places(first).take(count).enumerate() {
+        for (at, [place, later]) in winograd.places(out.tiles.clone()).enumerate() {
+            if at + AHEAD < count {
+                ask::<S, M, N>(s, winograd, tail, block, later, out);
+            }
             let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
             let m = &m[at..][..(A * B - 1) * stride + 1];
             let mut half = [[s.zero(); B]; M];
@@ -587,6 +617,30 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                     }
                 }
             }
+        }
+    }
+}
+
+/// Asks for what the sums of a tile will be written to, and for the residual they will meet.
+#[inline(always)]
+fn ask<S: Simd, const M: usize, const N: usize>(
+    s: S,
+    winograd: &Winograd,
+    tail: &Tail<'_>,
+    block: usize,
+    tile: [usize; 3],
+    out: &mut Tiled<'_, Pixel>,
+) {
+    let window = winograd.window();
+    let (height, rows) = (winograd.conv.output[1] / window, M.div_ceil(window));
+    let [picture, row, column] = [tile[0], tile[1] * rows, tile[2] * N];
+    for line in 0..rows.min(height - row) {
+        let mut runs = out.runs(tile, block, line);
+        let run = runs.all(0);
+        run.iter().for_each(|pixel| s.prefetch(&pixel.0));
+        let pixel = tail.residual_pixel(row + line, column);
+        if let Some(residual) = tail.finish(picture).at(block, pixel).residual {
+            (0..run.len()).for_each(|c| s.prefetch(&residual.value[c * residual.step].0));
         }
     }
 }
