@@ -159,13 +159,7 @@ pub(crate) fn choose(
 /// A way to compute each step, lanes being channels.
 #[expect(clippy::wildcard_enum_match_arm, reason = "for all else there is one way")]
 fn channels(program: &Program, isa: Isa, batch: usize, accuracy: Accuracy) -> Vec<Method> {
-    let direct = |step: &Step| match &step.action {
-        Action::Conv(conv, _) => Convolution::new(isa, Algorithm::Direct, conv),
-        _ => None,
-    };
-    let weights: usize = program.steps.iter().filter_map(direct).map(|c| c.packed_len()).sum();
-    let cold = weights * size_of::<Pixel>() > CACHED;
-    let method = |step: &Step| match &step.action {
+    let method = |step: &Step, cold: bool| match &step.action {
         Action::Conv(conv, _) => {
             let conv = Conv { batch, ..*conv };
             let planes = program.reads_planes(step);
@@ -183,7 +177,12 @@ fn channels(program: &Program, isa: Isa, batch: usize, accuracy: Accuracy) -> Ve
         &Action::Linear { from, outputs, .. } => Method::Linear(Linear::new(isa, from, outputs)),
         _ => Method::Plain,
     };
-    program.steps.iter().map(method).collect()
+    let methods = |cold: bool| -> Vec<Method> {
+        program.steps.iter().map(|step| method(step, cold)).collect()
+    };
+    let cached = methods(false);
+    let weights: usize = cached.iter().map(Method::packed_len).sum();
+    if weights * size_of::<Pixel>() > CACHED { methods(true) } else { cached }
 }
 
 /// Threads that the estimate is made for, however many there are: the algorithms decide the bits of a
