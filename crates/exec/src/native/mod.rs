@@ -88,7 +88,8 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     let legs = legs::legs(&program, &methods, images);
     let methods = legs::cut(&methods, &legs);
     let placement = place::place(&program, &legs, images);
-    let scratch = methods.iter().map(|method| method.scratch_len(threads)).max().unwrap_or(0);
+    let threads = legs::threads_of(&program, &methods, &legs, threads);
+    let scratch = scratch(&methods, &threads);
     let plan = Plan {
         names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
         input: graph.input(),
@@ -98,6 +99,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         program,
         methods,
         legs,
+        threads,
         placement,
         scratch,
         copies,
@@ -132,6 +134,8 @@ pub struct Plan {
     methods: Vec<Method>,
     /// All steps, in order.
     legs: Vec<Leg>,
+    /// How many do each step.
+    threads: Vec<usize>,
     placement: Placement,
     /// Pixels that the kernels scribble on.
     scratch: usize,
@@ -215,15 +219,15 @@ impl Plan {
     }
 
     /// A table of the steps with what each took.
-    fn explain(&self, count: usize, threads: usize, times: Vec<Duration>) -> String {
+    fn explain(&self, count: usize, times: Vec<Duration>) -> String {
         let total: f64 = times.iter().map(Duration::as_secs_f64).sum();
         let mut text = format!(
             "{:<16} {:>6} {:>8} {:>9} {:>6} {:>8} {:>9}  {}\n",
             "step", "tile", "together", "ms", "share", "GFLOP/s", "weights", "nodes"
         );
         let together = self.legs.iter().flat_map(|leg| leg.steps.clone().map(|_| leg.pictures));
-        let steps = self.program.steps.iter().zip(&self.methods).zip(together);
-        for (((step, method), together), time) in steps.zip(times) {
+        let steps = self.program.steps.iter().zip(&self.methods).zip(&self.threads).zip(together);
+        for ((((step, method), threads), together), time) in steps.zip(times) {
             let seconds = time.as_secs_f64();
             let macs = step.action.macs();
             let rate = 2e-9 * (macs * count) as f64 / seconds;
@@ -232,7 +236,7 @@ impl Plan {
             let weights = if macs == 0 { String::new() } else { format!("{weights:.2} MB") };
             let tile = match method {
                 Method::Convolution(conv) => {
-                    let [pixels, blocks] = conv.tile(threads);
+                    let [pixels, blocks] = conv.tile(*threads);
                     format!("{pixels}×{blocks}")
                 }
                 Method::Linear(_) | Method::Pictures(_) | Method::Plain => String::new(),
@@ -294,6 +298,16 @@ impl fmt::Display for Plan {
         let (arena, scratch) = (self.placement.arena, self.scratch);
         writeln!(f, "{arena} pixels of values, {scratch} of scratch")
     }
+}
+
+/// Pixels of scratch that suffice for each of the steps, done by so many threads.
+fn scratch(methods: &[Method], threads: &[usize]) -> usize {
+    methods
+        .iter()
+        .zip(threads)
+        .map(|(method, &threads)| method.scratch_len(threads))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Memory, if there is so much.

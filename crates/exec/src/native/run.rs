@@ -72,7 +72,7 @@ impl Executable for Compiled {
             times.sort_unstable();
             times[times.len() / 2]
         };
-        Ok(self.plan.explain(count, self.threads.count(), times.into_iter().map(median).collect()))
+        Ok(self.plan.explain(count, times.into_iter().map(median).collect()))
     }
 }
 
@@ -116,7 +116,7 @@ impl Compiled {
         count: usize,
         clock: Option<&Clock>,
     ) -> Result<Vec<Tensor>, CompileError> {
-        let Compiled { plan, threads, weights, memory: Memory { arena, scratch }, .. } = self;
+        let Compiled { plan, weights, memory: Memory { arena, scratch }, .. } = self;
         let (isa, len) = (plan.isa, plan.input.volume());
         for leg in &plan.legs {
             for first in (0..count).step_by(leg.pictures) {
@@ -125,6 +125,7 @@ impl Compiled {
                 for i in leg.steps.clone() {
                     let step = &plan.program.steps[i];
                     let (values, out, also) = lend(plan, step, &turn, arena);
+                    let threads = if plan.threads[i] == 1 { &self.alone } else { &self.threads };
                     let (packed, weights) = weights.of(i);
                     let call = Call { isa, threads, images, step, values, packed, weights };
                     let mut method = Cow::Borrowed(&plan.methods[i]);
@@ -144,7 +145,7 @@ impl Compiled {
             let mut value = Tensor::zeros(&shape.batched(count));
             let [channels, h, w] = plan.program.extents(*id);
             let from = &arena[plan.range(*id, &(0..count))];
-            blocked::unpack(threads, [count, channels, h * w], from, value.data_mut());
+            blocked::unpack(&self.threads, [count, channels, h * w], from, value.data_mut());
             value
         };
         Ok(plan.program.outputs.iter().map(output).collect())

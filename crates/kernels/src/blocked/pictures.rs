@@ -19,7 +19,9 @@ use crate::threads::Runs;
 pub fn pack_pictures(x: &[f32], y: &mut [Pixel]) {
     let count = x.len() / y.len().max(1);
     assert!(count <= LANES && x.len() == count * y.len(), "whole pictures, sixteen at most");
-    y.fill(Pixel::ZERO);
+    if count < LANES {
+        y.fill(Pixel::ZERO);
+    }
     for (lane, picture) in x.chunks_exact(y.len().max(1)).enumerate() {
         y.iter_mut().zip(picture).for_each(|(y, x)| y.0[lane] = *x);
     }

@@ -161,7 +161,8 @@ impl Simd for Portable {
     type V = Lanes;
     const TILE: [usize; 2] = [2, 0];
 
-    #[inline(always)]
+    /// A function of its own, as those of other tokens are.
+    #[inline(never)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }

@@ -386,9 +386,9 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let apart = winograd.apart(tiles.len());
         let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
         for (block, v) in v.chunks_exact_mut(apart).enumerate() {
-            Forward::<A, M, B, N> { winograd, x, tiles: tiles.clone(), block, v }.run(s);
+            s.vectorize(Forward::<A, M, B, N> { winograd, x, tiles: tiles.clone(), block, v });
         }
-        Back::<A, M, B, N> { winograd, work, v, m, part }.run(s);
+        s.vectorize(Back::<A, M, B, N> { winograd, work, v, m, part });
     }
 }
 
