@@ -74,7 +74,7 @@ fn shape(draws: &mut Draws) -> Conv {
     // Miri takes its time.
     let few = cfg!(miri);
     let own = draws.of(if few { &[1, 3, 8, 17] } else { &[1, 3, 4, 8, 15, 16, 17, 32, 33, 48] });
-    let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 15, 16, 17, 32, 40] });
+    let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 15, 16, 17, 32, 40, 120] });
     let pad: [usize; 4] = std::array::from_fn(|side| draws.below(kernel[side % 2] + 1));
     let sizes: &[usize] = if few { &[1, 2, 5] } else { &[1, 2, 3, 5, 7, 8, 13, 14, 15, 29] };
     let size: [usize; 2] = std::array::from_fn(|_| draws.of(sizes));

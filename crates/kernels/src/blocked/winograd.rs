@@ -7,10 +7,11 @@
 //!
 //! The products at a point are a matrix product over the channels, done by the register tile with
 //! tiles of the map in the place of pixels. The products of two output blocks are transformed back at
-//! once, while they are in the second cache. Work is cut in one of two ways. *Chunks*: a thread takes
+//! once, while they are in the second cache. Work is cut in one of three ways. *Chunks*: a thread takes
 //! some tiles all the way, their transforms staying in its second cache; the weights pass by once a
-//! chunk. *Phases*: all threads transform all tiles, and then share out the output blocks; the weights
-//! pass by once, the transforms once for every two blocks.
+//! chunk. *Blocks*: each thread transforms all tiles for itself, and makes its share of the output
+//! blocks; the weights pass by once, and no transform from one thread to another. *Phases*: where that
+//! is too much work to be done again and again, all threads transform all tiles together first.
 
 use std::ops::Range;
 
@@ -59,6 +60,8 @@ pub(crate) struct Winograd {
 enum Schedule {
     /// So many chunks.
     Chunked(usize),
+    /// So many output blocks of all tiles.
+    Blocks(usize),
     Phased,
 }
 
@@ -161,18 +164,26 @@ impl Winograd {
 
     /// Cycles of the products and of the transforms, a vector operation each.
     pub(crate) fn cycles(&self) -> f64 {
-        let tiles = self.all_tiles() as f64;
+        let [into, out] = self.transforms();
+        self.products() / 0.95 + 1.2 * (into + out)
+    }
+
+    /// Cycles of the products.
+    fn products(&self) -> f64 {
+        (self.all_tiles() * self.points() * self.inputs() * LANES * self.all_outputs()) as f64
+    }
+
+    /// Cycles of the transforms of the input and of the products.
+    fn transforms(&self) -> [f64; 2] {
         let [a, b] = self.axes();
         let [m, n] = self.makes;
-        let inputs = self.all_inputs() as f64;
-        let outputs = self.all_outputs() as f64;
-        let products = (a * b * self.inputs() * LANES) as f64 * outputs / 0.95;
         let pairs = |points: usize| points::pairs(points).len();
         let forward = |points: usize| 2 * pairs(points) * (pairs(points) + 1);
         let back = |points: usize, makes: usize| pairs(points) * (makes + 2);
         let into = b * forward(a) + a * forward(b) + 2 * a * b;
         let out = b * back(a, m) + m * back(b, n) + a * b + m * n;
-        tiles * (products + 1.2 * (inputs * into as f64 + outputs * out as f64))
+        [self.all_inputs() * into, self.all_outputs() * out]
+            .map(|cycles| (self.all_tiles() * cycles) as f64)
     }
 
     fn schedule(&self, threads: usize) -> Schedule {
@@ -183,7 +194,10 @@ impl Winograd {
         let all = self.points() * self.all_inputs() * tiles;
         let passes = self.all_outputs().div_ceil(PAIR);
         if chunks < threads || chunks * self.packed_len() > all * passes + self.packed_len() {
-            return Schedule::Phased;
+            let again = threads as f64 * self.transforms()[0] <= self.products() / 8.0;
+            // As many for each of the threads.
+            let own = self.all_outputs().div_ceil(PAIR).div_ceil(threads) * PAIR;
+            return if again { Schedule::Blocks(own) } else { Schedule::Phased };
         }
         // As many for each of the threads, if there are few.
         let even = if chunks < 4 * threads { chunks.next_multiple_of(threads) } else { chunks };
@@ -202,6 +216,7 @@ impl Winograd {
             Schedule::Chunked(chunks) => {
                 (self.all_inputs() + PAIR) * self.apart(all.div_ceil(chunks)) * threads
             }
+            Schedule::Blocks(_) => (self.all_inputs() + PAIR) * self.apart(all) * threads,
             Schedule::Phased => (self.all_inputs() + PAIR * threads) * self.apart(all),
         }
     }
@@ -211,7 +226,7 @@ impl Winograd {
         let all = self.all_tiles();
         let count = match self.schedule(threads) {
             Schedule::Chunked(chunks) => all.div_ceil(chunks),
-            Schedule::Phased => all,
+            Schedule::Blocks(_) | Schedule::Phased => all,
         };
         [count, self.all_outputs()]
     }
@@ -221,7 +236,7 @@ impl Winograd {
     pub(crate) fn passing(&self, threads: usize) -> usize {
         match self.schedule(threads) {
             Schedule::Chunked(_) => 0,
-            Schedule::Phased => {
+            Schedule::Blocks(_) | Schedule::Phased => {
                 let all = self.all_inputs() * self.apart(self.all_tiles());
                 all * (1 + self.all_outputs().div_ceil(PAIR))
             }
@@ -262,14 +277,16 @@ impl Winograd {
         let tile = [M.div_ceil(window), N.div_ceil(window)];
         let threads = work.threads;
         let (inputs, blocks) = (self.all_inputs(), self.all_outputs());
+        let cut = |blocks, runs| TileCut { tile, blocks, runs };
+        let all_the_way = |cut, outputs, scratch| {
+            each_part(threads, &self.conv, size, outputs, cut, scratch, |part, scratch| {
+                let winograd = self;
+                work.isa.run(Chunk::<A, M, B, N> { winograd, work, x, scratch, part });
+            });
+        };
         match self.schedule(threads.count()) {
-            Schedule::Chunked(runs) => {
-                let cut = TileCut { tile, blocks, runs };
-                each_part(threads, &self.conv, size, outputs, cut, scratch, |part, scratch| {
-                    let winograd = self;
-                    work.isa.run(Chunk::<A, M, B, N> { winograd, work, x, scratch, part });
-                });
-            }
+            Schedule::Chunked(runs) => all_the_way(cut(blocks, runs), outputs, scratch),
+            Schedule::Blocks(own) => all_the_way(cut(own, 1), outputs, scratch),
             Schedule::Phased => {
                 let all = self.all_tiles();
                 let (v, scratch) = scratch.split_at_mut(inputs * self.apart(all));
@@ -279,7 +296,7 @@ impl Winograd {
                 });
                 let v = &*v;
                 let own = share(blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
-                let cut = TileCut { tile, blocks: own, runs: 1 };
+                let cut = cut(own, 1);
                 each_part(threads, &self.conv, size, outputs, cut, scratch, |part, m| {
                     let winograd = self;
                     work.isa.run(Back::<A, M, B, N> { winograd, work, v, m, part });
@@ -365,7 +382,7 @@ fn odd(tiles: usize) -> usize {
     tiles | 1
 }
 
-/// Some tiles all the way.
+/// Some tiles all the way, to some output blocks.
 struct Chunk<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
     winograd: &'a Winograd,
     work: &'a Work<'a>,
