@@ -1,6 +1,8 @@
 //! ONNX: a network and its weights in one file, or with the weights in a second one beside it.
 
+mod arithmetic;
 mod arrange;
+mod axes;
 mod constant;
 mod encode;
 mod files;
@@ -11,6 +13,7 @@ mod nodes;
 mod normalization;
 mod operations;
 mod operator;
+mod products;
 mod proto;
 mod read;
 mod schema;
