@@ -113,9 +113,10 @@ fn turned(graph: &Graph, param: &Param) -> (Vec<usize>, Vec<Axis>) {
                 Axis::new(read, h * w),
                 Axis::new(outputs, read * h * w),
             ];
-            let depthwise = read == 1 && conv.groups > 1;
-            let last =
-                if depthwise { [conv.groups, outputs / conv.groups] } else { [read, outputs] };
+            let last = match conv.is_depthwise(read * conv.groups) {
+                true => [conv.groups, outputs / conv.groups],
+                false => [read, outputs],
+            };
             (vec![h, w, last[0], last[1]], axes)
         }
         (Op::Linear(_), Role::Weight, &[outputs, read]) => {
