@@ -10,11 +10,11 @@ use striate_tensor::strided::PANEL;
 /// Values that are handed out at a time.
 pub(crate) const PIECE: usize = 1 << 16;
 
-/// Threads that gather what comes next.
-const READERS: usize = 2;
+/// Values that are gathered at a time, at most: while as many are written.
+const GATHERED: usize = 2 * PANEL;
 
-/// Hands out the values of a parameter. Where they are stored in another order threads gather what
-/// comes next while `take` writes.
+/// Hands out the values of a parameter. Where they are stored in another order a thread gathers
+/// what comes next while `take` writes.
 pub(crate) fn pieces(
     source: &dyn ParamSource,
     param: &Param,
@@ -23,7 +23,7 @@ pub(crate) fn pieces(
     let (len, together) = (param.range.len(), source.together(param));
     let read =
         |from: usize, room: &mut [f32]| source.read(param, from, room).map_err(io::Error::other);
-    if together == 1 || together > PANEL {
+    if together == 1 || together > GATHERED {
         let mut room = vec![0.0; PIECE.min(len)];
         return (0..len).step_by(PIECE).try_for_each(|from| {
             let room = &mut room[..PIECE.min(len - from)];
@@ -35,15 +35,12 @@ pub(crate) fn pieces(
     let mut begin = 0;
     while begin < len || !next.is_empty() {
         mem::swap(&mut now, &mut next);
-        next.resize((READERS * together).min(len - begin), 0.0);
+        next.resize(together.min(len - begin), 0.0);
         thread::scope(|scope| {
-            let starts = (begin..).step_by(together);
-            let readers: Vec<_> = (starts.zip(next.chunks_mut(together)))
-                .map(|(from, room)| scope.spawn(move || read(from, room)))
-                .collect();
+            let reader = scope.spawn(|| read(begin, &mut next));
             now.chunks(PIECE).try_for_each(&mut *take)?;
-            let ended = |_| Err(io::Error::other("a thread that gathered values ended"));
-            readers.into_iter().try_for_each(|reader| reader.join().unwrap_or_else(ended))
+            let ended = |_| Err(io::Error::other("the thread that gathered values ended"));
+            reader.join().unwrap_or_else(ended)
         })?;
         begin += next.len();
     }

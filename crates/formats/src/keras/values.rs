@@ -49,7 +49,7 @@ pub(super) fn write(
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(&work)).collect();
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let ended = |_| Err(io::Error::other("a thread that turned values ended"));
         let own = work();
         others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(ended)))

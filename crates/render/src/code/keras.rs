@@ -141,10 +141,11 @@ impl<'a> Writer<'a> {
     /// Whether a layer convolves each channel by itself.
     fn depthwise(&self) -> bool {
         let graph = self.source.graph;
-        graph.nodes().iter().any(|node| match &node.op {
-            Op::Conv2d(conv) => conv.is_depthwise(graph.input_shapes(node)[0].channels()),
-            _ => false,
-        })
+        let channels = |node: &Node| graph.input_shapes(node)[0].channels();
+        graph
+            .nodes()
+            .iter()
+            .any(|node| matches!(&node.op, Op::Conv2d(conv) if conv.is_depthwise(channels(node))))
     }
 
     fn exprs(&self, body: &Body<'a>, place: Place<'_, 'a>, at: usize) -> Vec<Expr> {
