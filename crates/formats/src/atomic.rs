@@ -1,9 +1,10 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::FormatError;
+use crate::positioned::Positioned;
 
 /// Writes a file whole or not at all.
 ///
@@ -18,14 +19,54 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FormatError> {
-    let written = match fs::metadata(path) {
-        Ok(found) if found.is_file() => fs::canonicalize(path).and_then(|p| replace(&p, write)),
-        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        // Renaming onto /dev/null would take it away from everybody.
-        Ok(_) => OpenOptions::new().write(true).open(path).and_then(|file| fill(&file, write)),
-        Err(_) => replace(path, write),
+    let written = match target(path) {
+        Ok(Target::File(path)) => replace(&path, |file| fill(&file, write).map(|()| file)),
+        Ok(Target::Device(device)) => fill(&device, write),
+        Err(error) => Err(error),
     };
     written.map_err(FormatError::io("write", path))
+}
+
+/// [`write_atomically`] for who writes here and there, with several threads. A device or a pipe gets
+/// the bytes in order, from a file that is removed again.
+pub(crate) fn write_atomically_at(
+    path: &Path,
+    write: impl FnOnce(&Positioned) -> io::Result<()>,
+) -> Result<(), FormatError> {
+    let write = |file| {
+        let file = Positioned::new(file);
+        write(&file)?;
+        Ok(file.into_file())
+    };
+    let written = match target(path) {
+        Ok(Target::File(path)) => replace(&path, write),
+        Ok(Target::Device(mut device)) => Temporary::create(&std::env::temp_dir())
+            .and_then(|(file, _temporary)| {
+                let mut file = write(file)?;
+                file.rewind()?;
+                io::copy(&mut file, &mut device)
+            })
+            .map(drop),
+        Err(error) => Err(error),
+    };
+    written.map_err(FormatError::io("write", path))
+}
+
+/// What a path names.
+enum Target {
+    /// A file that is there, or will be.
+    File(PathBuf),
+    /// A device or a pipe: renaming onto /dev/null would take it away from everybody.
+    Device(File),
+}
+
+fn target(path: &Path) -> io::Result<Target> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::canonicalize(path).map(Target::File),
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => OpenOptions::new().write(true).open(path).map(Target::Device),
+        Err(_) => Ok(Target::File(path.to_owned())),
+    }
 }
 
 /// Writes two files that belong together, each whole or not at all: `small` takes its name when
@@ -46,15 +87,14 @@ pub(crate) fn write_both(
     second.and(first)
 }
 
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+/// Puts a new file in the place of a path. `write` fills it and gives it back.
+fn replace(path: &Path, write: impl FnOnce(File) -> io::Result<File>) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),
     };
     let (file, mut temporary) = Temporary::create(directory)?;
-    fill(&file, write)?;
-    file.sync_all()?;
-    drop(file);
+    write(file)?.sync_all()?;
     fs::rename(&temporary.path, path)?;
     temporary.renamed = true;
     // Some file systems cannot sync a directory. The file is whole either way; after a power
@@ -83,7 +123,7 @@ impl Temporary {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = directory.join(format!(".striate-{}-{number}.tmp", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok((file, Temporary { path, renamed: false })),
                 // Left behind by a process of the same number that was killed.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -185,5 +225,34 @@ mod tests {
             let Err(FormatError::Io { source, .. }) = failed else { panic!("{failed:?}") };
             assert_eq!(source.kind(), io::ErrorKind::StorageFull);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_here_and_there_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights");
+        let write = |file: &Positioned| {
+            file.write_all_at(b"last", 5)?;
+            file.write_all_at(b"first", 0)
+        };
+        write_atomically_at(&path, write).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"firstlast");
+        let failed = write_atomically_at(&path, |file| {
+            file.write_all_at(b"other", 0)?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"firstlast");
+        assert_eq!(files(directory.path()), ["weights"]);
+
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        std::thread::scope(|scope| {
+            let read = scope.spawn(|| fs::read(&pipe).unwrap());
+            write_atomically_at(&pipe, write).unwrap();
+            assert_eq!(read.join().unwrap(), b"firstlast");
+        });
     }
 }

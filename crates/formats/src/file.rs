@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use striate_graph::MAX_VOLUME;
 use striate_tensor::Tensor;
+use striate_tensor::strided::{self, Axis};
 
 use crate::limits::{self, Limits, Room};
 use crate::source::Source;
-use crate::strided::{self, Axis};
 use crate::{
     Dtype, Element, Format, FormatError, archive, caffe, keras, onnx, pytorch, safetensors,
 };
@@ -345,6 +345,23 @@ impl TensorFile {
         Ok(to.chunks(PIECE).all(finite))
     }
 
+    /// A view of the range of a tensor, from the `at`-th value on, and whether all are finite.
+    pub(crate) fn gather(
+        &self,
+        stored: &StoredTensor,
+        at: usize,
+        axes: &[Axis],
+        to: &mut [f32],
+    ) -> Result<bool, FormatError> {
+        let mut finite = true;
+        let read = |skipped: usize, to: &mut [f32]| {
+            finite &= self.following(stored, at + skipped, to)?;
+            Ok(())
+        };
+        strided::gather(axes, read, to)?;
+        Ok(finite || to.chunks(PIECE).all(self::finite))
+    }
+
     /// Values of the range of a tensor, from the `from`-th on, as they follow each other, and whether
     /// all are finite.
     fn following(
@@ -406,7 +423,11 @@ impl TensorFile {
     ) -> Result<(), FormatError> {
         let inner = strided::inner(axes);
         while !to.is_empty() {
-            let rows = strided::panel(axes, from / inner);
+            let mut rows = strided::panel(axes, from / inner);
+            if from == rows.start * inner && to.len() >= rows.len() * inner {
+                // More rows together are read in longer pieces.
+                rows.end = rows.start + to.len() / inner;
+            }
             let (first, volume) = (rows.start * inner, rows.len() * inner);
             let len = (first + volume - from).min(to.len());
             let (now, later) = to.split_at_mut(len);
@@ -431,8 +452,7 @@ impl TensorFile {
         to: &mut [f32],
     ) -> Result<(), FormatError> {
         let (skipped, axes) = strided::part(axes, rows);
-        let read = |at: usize, to: &mut [f32]| self.following(stored, skipped + at, to).map(drop);
-        strided::gather(&axes, read, to)
+        self.gather(stored, skipped, &axes, to).map(drop)
     }
 
     /// The same, kept for who reads the rest of them.

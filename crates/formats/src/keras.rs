@@ -10,6 +10,7 @@ mod hdf5;
 mod layers;
 mod order;
 mod section;
+mod values;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -189,12 +190,12 @@ mod tests {
     use std::io::{Cursor, Write};
 
     use striate_graph::op::Conv2d;
-    use striate_graph::{Graph, Init, InputSpec, Naming, Params, Shape};
+    use striate_graph::{Graph, Init, InputSpec, Naming, ParamSource, Params, Shape};
     use striate_tensor::Rng;
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, ZipWriter};
 
-    use crate::{FormatError, MODEL, TensorFile, save_keras};
+    use crate::{Dtype, FormatError, MODEL, TensorFile, save, save_keras};
 
     /// What `make.py` there had Keras save.
     macro_rules! file {
@@ -256,6 +257,10 @@ mod tests {
         let loaded = crate::load(&path, &graph, &NAMES).unwrap();
         assert_eq!((loaded.params, loaded.input), (params.clone(), Some(input)));
         assert_eq!(loaded.metadata, own);
+        let stored = crate::read(&path).unwrap().weights(&graph, &NAMES, &[]).unwrap();
+        let again = directory.path().join("again.weights.h5");
+        save_keras(&again, &graph, &stored, &NAMES, stored.input(), &own).unwrap();
+        assert!(std::fs::read(&again).unwrap() == std::fs::read(&path).unwrap());
         // Of its own kind, to the byte that Keras reads.
         let theirs = parse(file!("model.weights.h5")).unwrap();
         let ours = crate::read(&path).unwrap();
@@ -269,6 +274,34 @@ mod tests {
         let none = BTreeMap::new();
         let error = save_keras(&path, &graph, &codes, &NAMES, None, &none).unwrap_err();
         assert!(matches!(error, FormatError::Unwritable { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_larger_than_is_turned_at_a_time_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        // A row of the file has the pixels of a map, a row here what an output reads.
+        let graph = Graph::build(Shape::map(512, 7, 7), |x| x.flatten().at("fc").linear(401));
+        let (graph, none) = (graph.unwrap(), BTreeMap::new());
+        let mut params = Params::init(&graph, &Init::LeCun, &Rng::new(1));
+        params.get_mut("fc.weight").unwrap()[9_999_999] = f32::INFINITY;
+        let keras = |name: &str, weights: &dyn ParamSource| {
+            save_keras(&path(name), &graph, weights, &Naming::NODES, None, &none).unwrap();
+            std::fs::read(path(name)).unwrap()
+        };
+        let ours = |name: &str, weights: &dyn ParamSource| {
+            let naming = &Naming::NODES;
+            save(&path(name), &graph, weights, naming, None, &none, Dtype::F32).unwrap();
+            std::fs::read(path(name)).unwrap()
+        };
+        let written = keras("there.weights.h5", &params);
+        let stored = || crate::read(&path("there.weights.h5")).unwrap();
+        assert_eq!(stored().load(&graph, &Naming::NODES, &[]).unwrap().params, params);
+        let stored = stored().weights(&graph, &Naming::NODES, &[]).unwrap();
+        assert!(keras("again.weights.h5", &stored) == written, "turned and turned back");
+        assert_eq!(stored.not_finite(), ["fc.weight"]);
+        let same = ours("back.safetensors", &stored) == ours("ours.safetensors", &params);
+        assert!(same, "turned back");
     }
 
     #[test]

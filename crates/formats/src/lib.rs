@@ -42,13 +42,13 @@ pub mod limits;
 mod matching;
 mod model;
 pub mod onnx;
+mod pieces;
 mod positioned;
 mod protobuf;
 mod pytorch;
 mod safetensors;
 mod source;
 mod stored;
-mod strided;
 mod tensors;
 mod weights;
 

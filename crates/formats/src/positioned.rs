@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io;
 
-/// A file that many read at once, each where it likes.
+/// A file that many read or write at once, each where it likes.
 #[derive(Debug)]
 pub(crate) struct Positioned {
     #[cfg(unix)]
@@ -30,5 +30,29 @@ impl Positioned {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.seek(SeekFrom::Start(from))?;
         file.read_exact(to)
+    }
+
+    /// Writes all bytes from the `at`-th on.
+    #[cfg(unix)]
+    pub(crate) fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, at)
+    }
+
+    /// Writes all bytes from the `at`-th on.
+    #[cfg(not(unix))]
+    pub(crate) fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        use std::io::{Seek, SeekFrom, Write};
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(bytes)
+    }
+
+    /// The file, which nobody reads or writes any more.
+    pub(crate) fn into_file(self) -> File {
+        #[cfg(unix)]
+        let file = self.file;
+        #[cfg(not(unix))]
+        let file = self.file.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file
     }
 }

@@ -18,9 +18,9 @@ use std::ops::Range;
 use zip::CompressionMethod;
 
 use crate::limits::{self, Room};
-use crate::strided::Axis;
 use crate::{Dtype, Element, Format, FormatError, Listing, StoredTensor, archive};
 use pickle::{Heap, Refused, Storage, Value, View};
+use striate_tensor::strided::Axis;
 
 /// How such a file begins.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";

@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use striate_graph::op::Role;
 use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamLayout, ParamSource, SourceError};
+use striate_tensor::strided::{self, Axis};
 
 use crate::matching::Matching;
-use crate::strided::Axis;
 use crate::{FormatError, INPUT, MismatchError, Misshapen, StoredTensor, TensorFile, caffe};
 
 /// The weights of a network where they are stored: all but their values is read and checked, the
@@ -113,13 +113,35 @@ impl StoredParams {
         from: usize,
         to: &mut [f32],
     ) -> Result<(), FormatError> {
-        let index = self.layout.position(&param.name).expect("a tensor of this layout");
-        let Stored { tensor, not_finite } = &self.tensors[index];
-        if !self.file.piece(tensor, from, to)? {
-            not_finite.store(true, Ordering::Relaxed);
-        }
+        let stored = self.stored(param);
+        stored.note(self.file.piece(&stored.tensor, from, to)?);
         self.graph.sever(param, from, to);
         Ok(())
+    }
+
+    fn stored(&self, param: &Param) -> &Stored {
+        let index = self.layout.position(&param.name).expect("a tensor of this layout");
+        &self.tensors[index]
+    }
+
+    /// A view of a parameter as a view of the values in the file, if it is one and all are read.
+    fn in_file(&self, param: &Param, from: usize, view: &[Axis]) -> Option<(usize, Vec<Axis>)> {
+        let node = &self.graph.node(param.node).op;
+        if matches!(node, Op::Conv2d(conv) if conv.table.is_some()) {
+            return None;
+        }
+        match &self.stored(param).tensor.strides {
+            Some(axes) => strided::composed(axes, from, view),
+            None => Some((from, view.to_vec())),
+        }
+    }
+}
+
+impl Stored {
+    fn note(&self, finite: bool) {
+        if !finite {
+            self.not_finite.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -130,6 +152,29 @@ impl ParamSource for StoredParams {
 
     fn read(&self, param: &Param, from: usize, to: &mut [f32]) -> Result<(), SourceError> {
         self.piece(param, from, to).map_err(SourceError::new)
+    }
+
+    /// What is turned in the file is turned once.
+    fn gather(
+        &self,
+        param: &Param,
+        from: usize,
+        view: &[Axis],
+        to: &mut [f32],
+    ) -> Result<(), SourceError> {
+        let Some((at, axes)) = self.in_file(param, from, view) else {
+            return strided::gather(view, |at, to| self.read(param, from + at, to), to);
+        };
+        let stored = self.stored(param);
+        let finite = self.file.gather(&stored.tensor, at, &axes, to).map_err(SourceError::new)?;
+        stored.note(finite);
+        Ok(())
+    }
+
+    fn together(&self, param: &Param) -> usize {
+        let axes = self.stored(param).tensor.strides.as_ref();
+        // Twice what is kept for others, for the pieces of the file that are read are as much longer.
+        axes.map_or(1, |axes| 2 * strided::panel(axes, 0).len() * strided::inner(axes))
     }
 }
 

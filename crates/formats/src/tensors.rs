@@ -5,6 +5,7 @@ use std::path::Path;
 use striate_graph::{Param, ParamSource};
 use striate_tensor::{Tensor, View};
 
+use crate::pieces::{PIECE, pieces};
 use crate::{Dtype, FormatError, read, safetensors};
 
 /// The one tensor of a file, whatever its name and rank.
@@ -58,9 +59,6 @@ pub(crate) enum Values<'a> {
     Of(&'a dyn ParamSource, &'a Param),
 }
 
-/// Values that are read at a time.
-const PIECE: usize = 1 << 16;
-
 impl<'a> Writing<'a> {
     /// Values that are there.
     pub(crate) fn of((name, view): &(&'a str, View<'a>)) -> Writing<'a> {
@@ -73,25 +71,17 @@ impl<'a> Writing<'a> {
     }
 
     /// Hands out the values, piece by piece.
-    fn pieces(&self, mut take: impl FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> {
+    fn pieces(&self, take: &mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> {
         match self.values {
             Values::Here(values) => values.chunks(PIECE).try_for_each(take),
-            Values::Of(source, param) => {
-                let mut room = vec![0.0; PIECE.min(self.len())];
-                for from in (0..self.len()).step_by(PIECE) {
-                    let piece = &mut room[..PIECE.min(self.len() - from)];
-                    source.read(param, from, piece).map_err(io::Error::other)?;
-                    take(piece)?;
-                }
-                Ok(())
-            }
+            Values::Of(source, param) => pieces(source, param, take),
         }
     }
 
     /// Writes the values one after the other.
     pub(crate) fn write(&self, file: &mut dyn Write, dtype: Dtype) -> io::Result<()> {
         let mut bytes = Vec::new();
-        self.pieces(|values| {
+        self.pieces(&mut |values| {
             bytes.clear();
             dtype.encode(values, &mut bytes);
             file.write_all(&bytes)
@@ -119,7 +109,7 @@ pub(crate) fn check(path: &Path, tensors: &[Writing<'_>], dtype: Dtype) -> Resul
         }
         let mut large = None;
         if matches!(dtype, Dtype::F16 | Dtype::BF16) {
-            let found = tensor.pieces(|values| {
+            let found = tensor.pieces(&mut |values| {
                 large = large.or(values.iter().copied().find(|value| !dtype.holds(*value)));
                 Ok(())
             });

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use striate_tensor::Rng;
+use striate_tensor::strided::{self, Axis};
 
 use crate::op::Role;
 use crate::{Graph, Init, Op, Param, ParamLayout, Params};
@@ -24,6 +25,30 @@ pub trait ParamSource: Sync {
     /// # Panics
     /// If the tensor is not one of the layout, or has fewer values.
     fn read(&self, param: &Param, from: usize, to: &mut [f32]) -> Result<(), SourceError>;
+
+    /// The same of values in another order: a view of the tensor, from the `from`-th value on, the
+    /// last axis the fastest.
+    ///
+    /// # Errors
+    /// As [`read`](ParamSource::read).
+    ///
+    /// # Panics
+    /// As [`read`](ParamSource::read), and if `to` has more or fewer values than the view.
+    fn gather(
+        &self,
+        param: &Param,
+        from: usize,
+        view: &[Axis],
+        to: &mut [f32],
+    ) -> Result<(), SourceError> {
+        strided::gather(view, |at, to| self.read(param, from + at, to), to)
+    }
+
+    /// How many values of a tensor are best read together, from a multiple of as many on. More than
+    /// one where they are stored in another order, and each such piece is gathered.
+    fn together(&self, _: &Param) -> usize {
+        1
+    }
 }
 
 /// Why a [`ParamSource`] has no values: an error of its own kind, shown as it is.

@@ -8,10 +8,9 @@ use conformance::compare;
 use interop::{Script, error, params, same_bits, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{Dtype, FormatError, load, read_tensor, save, save_keras, write_tensors};
-use striate_graph::{Graph, Naming, Params};
+use striate_graph::{Graph, Naming, Params, Shape};
 use striate_render::{Framework, Heading, code};
 use striate_tensor::{Rng, Tensor, View};
-use striate_zoo::Architecture;
 
 fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
     let mut network = Native::default().compile(graph, params, &Options::default()).unwrap();
@@ -22,20 +21,20 @@ fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
 fn trip(
     script: &mut Script,
     framework: Framework,
-    entry: &'static Architecture,
+    name: &str,
+    graph: &Graph,
+    naming: &Naming,
 ) -> Result<f64, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let graph = small(entry);
     let rng = Rng::new(1);
-    let params = params(&graph, &rng);
+    let params = params(graph, &rng);
     let x = compare::images(graph.input(), 1, &mut rng.fork("x"));
-    let heading = Heading { name: entry.name, ..Heading::default() };
-    let text = code(&graph, &heading, &entry.naming, framework);
+    let heading = Heading { name, ..Heading::default() };
+    let text = code(graph, &heading, naming, framework);
     std::fs::write(path("code.py"), text).unwrap();
     let weights = path("weights.safetensors");
-    let (naming, nothing) = (&entry.naming, BTreeMap::new());
-    save(&weights, &graph, &params, naming, None, &nothing, Dtype::F32).unwrap();
+    save(&weights, graph, &params, naming, None, &BTreeMap::new(), Dtype::F32).unwrap();
     let view = View { shape: x.shape(), data: x.data() };
     write_tensors(&path("input.safetensors"), &[("x", view)]).unwrap();
     let (word, file) = match framework {
@@ -47,14 +46,14 @@ fn trip(
         answer => Err(format!("{step}: {answer}")),
     };
     ask(word)?;
-    let theirs = load(&path(&format!("theirs.{file}")), &graph, &Naming::NODES);
+    let theirs = load(&path(&format!("theirs.{file}")), graph, &Naming::NODES);
     let theirs = theirs.map_err(|error| told(&error))?.params;
     if !same_bits(&theirs, &params) {
         return Err(format!("{word}'s file has other weights"));
     }
     let found = read_tensor(&path("output.safetensors")).unwrap();
-    let apart = error(&logits(&graph, &theirs, &x), found.data());
-    write(framework, &path(&format!("ours.{file}")), &graph, &theirs).unwrap();
+    let apart = error(&logits(graph, &theirs, &x), found.data());
+    write(framework, &path(&format!("ours.{file}")), graph, &theirs).unwrap();
     ask("back")?;
     Ok(apart)
 }
@@ -83,7 +82,8 @@ fn every_network(framework: Framework) {
     let mut script = Script::start("generated.py");
     let (mut tried, mut wrong) = (0, Vec::new());
     for entry in striate_zoo::matching(&wanted) {
-        let what = match trip(&mut script, framework, entry) {
+        let trip = trip(&mut script, framework, entry.name, &small(entry), &entry.naming);
+        let what = match trip {
             Ok(apart) if apart <= 1e-4 => {
                 println!("{}: {apart:.1e}", entry.name);
                 tried += 1;
@@ -96,6 +96,39 @@ fn every_network(framework: Framework) {
         wrong.push(what);
     }
     assert!(tried > 0 && wrong.is_empty(), "{tried} right\n{}", wrong.join("\n"));
+}
+
+/// Convolutions of some channels, and of each by itself: in parts of one form, with more maps than
+/// channels, and with a stride for each axis.
+fn groups(framework: Framework) {
+    let graph = Graph::build(Shape::map(3, 17, 16), |x| {
+        let mut x = x.at("stem").conv(3, 8).relu();
+        for (i, maps) in (1..).zip([12, 20]) {
+            let channels = x.shape().channels();
+            x = x.within(format!("block{i}"), |x| {
+                let x = x.at("depthwise").conv(3, channels).groups(channels).stride(2).relu();
+                x.at("pointwise").conv(1, maps).relu()
+            });
+        }
+        let x = x.at("more").conv((3, 2), 60).groups(20).no_bias();
+        let x = x.at("some").conv(3, 24).groups(4).relu();
+        let x = x.at("each").conv(3, 24).groups(24).stride((2, 1));
+        x.flatten().at("fc").linear(5)
+    })
+    .unwrap();
+    let mut script = Script::start("generated.py");
+    let apart = trip(&mut script, framework, "groups", &graph, &Naming::NODES).unwrap();
+    assert!(apart <= 1e-4, "{apart:e}");
+}
+
+#[test]
+fn groups_in_pytorch() {
+    groups(Framework::PyTorch);
+}
+
+#[test]
+fn groups_in_keras() {
+    groups(Framework::Keras);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::message::{Message, Value};
 use super::net::{Layer, merged};
 use crate::limits::Room;
-use crate::strided::Axis;
 use crate::{Dtype, Element, FormatError, StoredTensor};
+use striate_tensor::strided::Axis;
 
 /// A blob: what is in it, if that is so many values as its shape says.
 struct Blob {

@@ -10,6 +10,7 @@ use super::layers::leaves_map;
 use super::message::{Message, Value};
 use super::{schema, text, wire};
 use crate::atomic::write_both;
+use crate::pieces::pieces;
 use crate::{Dtype, FormatError};
 
 /// The longest file that protobuf's own readers take.
@@ -20,9 +21,6 @@ const LAYER: u64 = 100;
 const BLOBS: u64 = 7;
 const DATA: u64 = 5;
 const SHAPE: u64 = 7;
-
-/// Values written at a time.
-const PIECE: usize = 1 << 14;
 
 /// A layer, and what it has learned.
 struct Written {
@@ -101,15 +99,12 @@ pub fn write(
 
 fn write_values(file: &mut dyn Write, params: &dyn ParamSource, name: &str) -> io::Result<()> {
     let param = params.layout().find(name).expect("a parameter of this graph");
-    let (mut values, mut bytes) = ([0.0; PIECE], Vec::new());
-    for from in (0..param.range.len()).step_by(PIECE) {
-        let values = &mut values[..PIECE.min(param.range.len() - from)];
-        params.read(param, from, values).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    pieces(params, param, &mut |values| {
         bytes.clear();
         Dtype::F32.encode(values, &mut bytes);
-        file.write_all(&bytes)?;
-    }
-    Ok(())
+        file.write_all(&bytes)
+    })
 }
 
 impl Blob {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::hdf5::Dataset;
 use crate::StoredTensor;
-use crate::strided::Axis;
+use striate_tensor::strided::Axis;
 
 /// The classes of layers whose tensors this project knows: Keras's own, and two of LeNet's that the
 /// source we write for Keras defines.

@@ -54,8 +54,7 @@ fn class(graph: &Graph, node: &Node) -> Option<Class> {
     match &node.op {
         Op::Conv2d(conv) => {
             let channels = graph.input_shapes(node)[0].channels();
-            let depthwise = conv.groups > 1 && conv.groups == channels;
-            Some(if depthwise { Class::DepthwiseConv2d } else { Class::Conv2d })
+            Some(if conv.is_depthwise(channels) { Class::DepthwiseConv2d } else { Class::Conv2d })
         }
         Op::Linear(_) => Some(Class::Dense),
         Op::BatchNorm(_) => Some(Class::BatchNormalization),

@@ -1,19 +1,20 @@
 //! Writing `.weights.h5`: the few structures of HDF5 that a tree of groups and plain datasets needs,
-//! in the form of its version 3, and the values a panel at a time.
+//! in the form of its version 3.
 //!
 //! The crates that write HDF5 make a file in memory, which may be as large as the machine's.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 
 use hdf5_reader::checksum::jenkins_lookup3;
 use striate_graph::op::Role;
 use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamSource};
 
-use super::order;
-use crate::strided::{self, Axis};
-use crate::{Dtype, FormatError, INPUT, write_atomically};
+use striate_tensor::strided::Axis;
+
+use super::{order, values};
+use crate::atomic::write_atomically_at;
+use crate::{FormatError, INPUT};
 
 /// No address.
 const NOWHERE: u64 = u64::MAX;
@@ -64,37 +65,11 @@ pub fn save_keras(
         layers.entry(group).or_insert((key, Vec::new())).1.push(param);
     }
     let tree = Tree::of(graph, &layers, &attributes);
-    write_atomically(path, |file| {
-        file.write_all(&tree.head())?;
-        for (param, axes) in &tree.values {
-            write_values(file, weights, param, axes)?;
-        }
-        Ok(())
+    let head = tree.head();
+    write_atomically_at(path, |file| {
+        file.write_all_at(&head, 0)?;
+        values::write(file, head.len() as u64, weights, &tree.values)
     })
-}
-
-/// The values of a parameter in Keras's order.
-fn write_values(
-    file: &mut dyn Write,
-    weights: &dyn ParamSource,
-    param: &Param,
-    axes: &[Axis],
-) -> io::Result<()> {
-    let (mut row, mut values, mut bytes) = (0, Vec::new(), Vec::new());
-    while row < axes[0].extent {
-        let rows = strided::panel(axes, row);
-        row = rows.end;
-        values.resize(rows.len() * strided::inner(axes), 0.0);
-        let (skipped, part) = strided::part(axes, rows);
-        strided::gather(&part, |at, to| weights.read(param, skipped + at, to), &mut values)
-            .map_err(io::Error::other)?;
-        for values in values.chunks(1 << 14) {
-            bytes.clear();
-            Dtype::F32.encode(values, &mut bytes);
-            file.write_all(&bytes)?;
-        }
-    }
-    Ok(())
 }
 
 /// The extents that Keras has for a parameter, and how its values, in Keras's order, lie in ours.
@@ -113,9 +88,10 @@ fn turned(graph: &Graph, param: &Param) -> (Vec<usize>, Vec<Axis>) {
                 Axis::new(read, h * w),
                 Axis::new(outputs, read * h * w),
             ];
-            let depthwise = read == 1 && conv.groups > 1;
-            let last =
-                if depthwise { [conv.groups, outputs / conv.groups] } else { [read, outputs] };
+            let last = match conv.is_depthwise(read * conv.groups) {
+                true => [conv.groups, outputs / conv.groups],
+                false => [read, outputs],
+            };
             (vec![h, w, last[0], last[1]], axes)
         }
         (Op::Linear(_), Role::Weight, &[outputs, read]) => {

@@ -12,8 +12,8 @@ use super::view::View;
 use crate::limits::{COMPUTED, COMPUTED_AXES};
 use crate::protobuf::message::{Message, Value};
 use crate::source::Source;
-use crate::strided::Axis;
 use crate::{Dtype, Element, StoredTensor};
+use striate_tensor::strided::Axis;
 
 /// What a tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::nodes::{Initializer, Nodes, Values, signed};
 use super::proto;
 use super::write::entry;
 use crate::Dtype;
+use crate::pieces::pieces;
 
 /// Tensors of so many bytes begin where a page can be mapped, on any system.
 const LARGE: u64 = 1 << 20;
@@ -169,21 +170,20 @@ fn write_values(
     let mut encoded = Vec::new();
     match values {
         Values::Learned(param, times) => {
-            let (len, step) = (param.range.len(), (PIECE / times).max(1));
-            let mut piece = vec![0.0; step.min(len)];
-            for from in (0..len).step_by(step) {
-                let piece = &mut piece[..step.min(len - from)];
-                params.read(param, from, piece).map_err(io::Error::other)?;
-                match times {
-                    1 => Dtype::F32.encode(piece, &mut encoded),
-                    _ => {
-                        let repeated = piece.iter().flat_map(|&v| iter::repeat_n(v, *times));
-                        Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
+            pieces(params, param, &mut |piece| {
+                piece.chunks((PIECE / times).max(1)).try_for_each(|piece| {
+                    encoded.clear();
+                    match times {
+                        1 => Dtype::F32.encode(piece, &mut encoded),
+                        _ => {
+                            let repeated = piece.iter().flat_map(|&v| iter::repeat_n(v, *times));
+                            Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
+                        }
                     }
-                }
-                to.write_all(&encoded)?;
-                encoded.clear();
-            }
+                    to.write_all(&encoded)
+                })
+            })?;
+            encoded.clear();
         }
         Values::Floats(values) => Dtype::F32.encode(values, &mut encoded),
         Values::Integers(values) => encoded.extend(values.iter().flat_map(|v| v.to_le_bytes())),

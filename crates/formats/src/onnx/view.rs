@@ -1,7 +1,7 @@
 //! Values in another order than they are stored in: what Reshape, Transpose, Squeeze and Unsqueeze
 //! do, without doing it.
 
-use crate::strided::Axis;
+use striate_tensor::strided::Axis;
 
 /// Axes over values that are stored, each of them some steps through the store, the last fastest.
 ///

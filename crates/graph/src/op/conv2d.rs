@@ -66,6 +66,12 @@ impl Table {
 }
 
 impl Conv2d {
+    /// Whether each of so many channels is convolved by itself, as far as Keras has a layer of its own
+    /// for it: with one stride for both axes.
+    pub fn is_depthwise(&self, channels: usize) -> bool {
+        self.groups > 1 && self.groups == channels && self.stride.h == self.stride.w
+    }
+
     /// A convolution with bias, stride 1, and half the kernel as padding, so that odd kernels keep
     /// the size of the map.
     pub fn new(kernel: Size, out: usize) -> Conv2d {

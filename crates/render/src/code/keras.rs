@@ -53,7 +53,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
         python.line("# What weight files call the layers, and what they are called here.");
         python.put("NAMES = ", names, "");
     }
-    let flattened = writer.flattened();
+    let (flattened, depthwise) = (writer.flattened(), writer.depthwise());
     if let Some(maps) = &flattened {
         python.line("");
         python.line("# The maps that are flattened before these layers, their channels first.");
@@ -73,6 +73,9 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     text.push_str(LOAD);
     text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
         .replace("@TURN@", if flattened.is_some() { TURN } else { "" })
+        .replace("@DEPTHWISE@", if depthwise { DEPTHWISE } else { "" })
+        .replace("@LEAF@", if depthwise { LEAF } else { "" })
+        .replace("@KERNEL@", if depthwise { KERNEL } else { "" })
 }
 
 /// More layers than this may be too many for Python's usual limit.
@@ -133,6 +136,16 @@ impl<'a> Writer<'a> {
         };
         let maps: Vec<Py> = self.outline.keys.iter().filter_map(map).collect();
         (!maps.is_empty()).then_some(Py::Row("{", maps, "}"))
+    }
+
+    /// Whether a layer convolves each channel by itself.
+    fn depthwise(&self) -> bool {
+        let graph = self.source.graph;
+        let channels = |node: &Node| graph.input_shapes(node)[0].channels();
+        graph
+            .nodes()
+            .iter()
+            .any(|node| matches!(&node.op, Op::Conv2d(conv) if conv.is_depthwise(channels(node))))
     }
 
     fn exprs(&self, body: &Body<'a>, place: Place<'_, 'a>, at: usize) -> Vec<Expr> {
@@ -566,7 +579,7 @@ def conv(
     """Convolution, with zeros on all sides of the map."""
     if padding:
         x = layers.ZeroPadding2D(padding)(x)
-    layer = layers.Conv2D(
+@DEPTHWISE@    layer = layers.Conv2D(
         outputs,
         kernel,
         strides=stride,
@@ -576,6 +589,19 @@ def conv(
         name=name,
     )
     return layer(x)
+"#;
+
+/// Of another stride for each axis TensorFlow has none.
+const DEPTHWISE: &str = r#"    if 1 < groups == x.shape[-1] and isinstance(stride, int):
+        layer = layers.DepthwiseConv2D(
+            kernel,
+            strides=stride,
+            depth_multiplier=outputs // groups,
+            dilation_rate=dilation,
+            use_bias=bias,
+            name=name,
+        )
+        return layer(x)
 "#;
 
 const BATCH_NORM: &str = r#"
@@ -721,12 +747,20 @@ const TURN: &str = r#"        if layer.name in FLATTENED and (kind, leaf) != ("D
             value = np.moveaxis(maps, 1, -1).reshape(value.shape)
 "#;
 
+const LEAF: &str = r#"    "DepthwiseConv2D": {"weight": "kernel"},
+"#;
+
+/// What is made of each channel follows it.
+const KERNEL: &str = r#"        if kind == "DepthwiseConv2D" and leaf == "weight":
+            value = value.transpose(2, 3, 1, 0).reshape(layer.kernel.shape)
+"#;
+
 const LOAD: &str = r#"
 
 # What Keras calls the weights of its layers.
 LEAVES = {
     "Conv2D": {"weight": "kernel"},
-    "Dense": {"weight": "kernel"},
+@LEAF@    "Dense": {"weight": "kernel"},
     "BatchNormalization": {
         "weight": "gamma",
         "bias": "beta",
@@ -759,7 +793,7 @@ def load_weights(model, path):
         kind = type(layer).__name__
 @TURN@        if kind == "Conv2D" and leaf == "weight":
             value = value.transpose(2, 3, 1, 0)
-        if kind == "Dense" and leaf == "weight":
+@KERNEL@        if kind == "Dense" and leaf == "weight":
             value = value.transpose()
         weight = getattr(layer, LEAVES.get(kind, {}).get(leaf, leaf))
         weight.assign(value)
