@@ -72,6 +72,16 @@ impl Method {
         }
     }
 
+    /// Cycles of the multiply-adds of its step, of so many pictures together, on one core.
+    pub(crate) fn cycles(&self, step: &Step, pictures: usize) -> f64 {
+        match self {
+            Method::Convolution(conv) => conv.cycles(),
+            Method::Linear(_) | Method::Pictures(_) | Method::Plain => {
+                (pictures * step.action.macs()) as f64 / LANES as f64
+            }
+        }
+    }
+
     /// Pixels of scratch.
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         match self {

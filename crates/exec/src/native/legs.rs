@@ -7,11 +7,11 @@
 use std::ops::Range;
 
 use striate_graph::NodeId;
-use striate_kernels::blocked::{LANES, Pixel};
+use striate_kernels::blocked::Pixel;
 
 use super::choose::{Method, THREADS};
 use super::place::pixels;
-use super::program::{Action, Program, Step};
+use super::program::{Action, Program};
 
 /// Steps that so many pictures go through, then the next pictures, until all of the batch have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,6 @@ pub(crate) struct Leg {
 
 /// Cycles that a step takes besides its work: threads meet, and the first waits for the last.
 const MEETING: f64 = 3000.0;
-/// Cycles of a step that the caller does alone: threads that have no cache in common would take as
-/// long to hand over what it reads.
-const SHORT: f64 = 24_000.0;
 /// Bytes a cycle from memory, and from the last cache.
 const RATES: [f64; 2] = [8.6, 40.0];
 /// Bytes of a step's weights that are still in the last cache when the next pictures come.
@@ -80,40 +77,6 @@ pub(crate) fn cut(methods: &[Method], legs: &[Leg]) -> Vec<Method> {
     legs.iter().flat_map(each).collect()
 }
 
-/// How many threads do each step: all, but one what is short.
-pub(crate) fn threads_of(
-    program: &Program,
-    methods: &[Method],
-    legs: &[Leg],
-    threads: usize,
-) -> Vec<usize> {
-    let steps = legs.iter().flat_map(|leg| leg.steps.clone().map(move |step| (step, leg.pictures)));
-    let short = |(at, pictures): (usize, usize)| {
-        is_short(program, &program.steps[at], &methods[at], pictures)
-    };
-    steps.map(|step| if short(step) { 1 } else { threads }).collect()
-}
-
-/// Whether a step of so many pictures is too short to be shared out.
-fn is_short(program: &Program, step: &Step, method: &Method, pictures: usize) -> bool {
-    // A pixel of weights takes two cycles to read; one of values, in windows or with the logarithms
-    // and divisions that there are, some eight.
-    let values = step.inputs.iter().chain(&step.outputs).map(|&id| pixels(program.extents(id)));
-    let values = if step.action.macs() > 0 { 0 } else { pictures * values.sum::<usize>() };
-    let moved = (2 * method.packed_len() + 8 * values) as f64;
-    work(step, method, pictures as f64) + moved <= SHORT
-}
-
-/// Cycles of the multiply-adds of a step, of so many pictures together.
-fn work(step: &Step, method: &Method, pictures: f64) -> f64 {
-    match method {
-        Method::Convolution(conv) => conv.cycles(),
-        Method::Linear(_) | Method::Pictures(_) | Method::Plain => {
-            pictures * step.action.macs() as f64 / LANES as f64
-        }
-    }
-}
-
 struct Estimate<'a> {
     program: &'a Program,
     methods: &'a [Method],
@@ -127,7 +90,7 @@ impl Estimate<'_> {
         let step = &self.program.steps[at];
         let method = self.methods[at].for_pictures(pictures);
         let together = pictures as f64;
-        let work = work(step, &method, together) / together / THREADS;
+        let work = method.cycles(step, pictures) / together / THREADS;
         let weights = (method.packed_len() * size_of::<Pixel>()) as f64;
         let weights = weights / RATES[usize::from(weights <= STAYS)] / together;
         // The parts of a concatenation lie in it, most of them.
@@ -186,7 +149,7 @@ mod tests {
     use striate_tensor::{Rng, Tensor};
 
     use super::super::weights::Weights;
-    use super::super::{Memory, Plan, place, plan, run, scratch};
+    use super::super::{Memory, Plan, alone, place, plan, run, scratch};
     use super::*;
     use crate::outputs::Meaning;
     use crate::{Executable, Options};
@@ -211,7 +174,7 @@ mod tests {
     /// The plan with other legs.
     fn with(plan: &Plan, legs: Vec<Leg>, threads: usize) -> Plan {
         let methods = cut(&plan.methods, &legs);
-        let threads = threads_of(&plan.program, &methods, &legs, threads);
+        let threads = alone::threads(&plan.program, &methods, &legs, threads);
         let scratch = scratch(&methods, &threads);
         let placement = place::place(&plan.program, &legs, plan.batch);
         Plan { methods, legs, threads, scratch, placement, ..plan.clone() }

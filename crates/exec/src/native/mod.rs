@@ -8,6 +8,7 @@
 //! Everything but the weights is known without parameters, so a [`Plan`] can be looked at, and its
 //! memory counted, before there are any.
 
+mod alone;
 mod choose;
 mod fold;
 mod fuse;
@@ -88,7 +89,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     let legs = legs::legs(&program, &methods, images);
     let methods = legs::cut(&methods, &legs);
     let placement = place::place(&program, &legs, images);
-    let threads = legs::threads_of(&program, &methods, &legs, threads);
+    let threads = alone::threads(&program, &methods, &legs, threads);
     let scratch = scratch(&methods, &threads);
     let plan = Plan {
         names: graph.nodes().iter().map(|node| node.name.clone()).collect(),
