@@ -121,3 +121,68 @@ fn what_tells_no_classes_apart_takes_none() {
     assert!(keras.contains("def build():"), "{keras}");
     assert!(burn.contains("pub fn new(_device: &Device) -> Self {"), "{burn}");
 }
+
+#[test]
+fn in_rust_a_value_that_is_read_again_is_copied_and_the_last_reader_takes_it() {
+    let graph = Graph::build(Shape::map(3, 16, 16), |mut x| {
+        for (i, (narrow, stride)) in [(8, 1), (8, 2), (16, 1)].into_iter().enumerate() {
+            x = x.within(format!("block{i}"), |x| {
+                let y = x.at("narrow").conv(1, narrow).relu();
+                concat(&[
+                    y.at("left").conv(3, 2 * narrow).stride(stride),
+                    y.at("right").max_pool(3, stride).pad(1),
+                ])
+            });
+        }
+        x.flatten().at("fc").linear(10)
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::Burn);
+    let class = between(&text, "pub struct Block", "/// Fills");
+    for line in [
+        "right: MaxPool2d,",
+        "pub fn new(inputs: usize, width: usize, stride: usize, device: &Device) -> Self {",
+        ".with_stride([stride, stride])",
+        "let x = relu(self.narrow.forward(x));",
+        "let y = self.left.forward(x.clone());",
+        "let z = self.right.forward(x);",
+    ] {
+        assert!(class.contains(line), "{line} in\n{class}");
+    }
+    assert!(text.contains("block1: Block::new(24, 8, 2, device),"), "{text}");
+}
+
+#[test]
+fn in_rust_several_outputs_are_a_tuple_and_names_that_others_have_are_left_to_these() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        for name in ["linear1", "linear2"] {
+            x.within(name, |x| x.at("a").conv(3, 3).at("b").conv(3, 3)).output(name);
+        }
+        x.at("fc").conv(8, 2).pad(0).flatten()
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::Burn);
+    assert!(text.contains("linear1: LinearBlock,"), "{text}");
+    assert!(text.contains("-> (Tensor<2>, Tensor<4>, Tensor<4>) {"), "{text}");
+}
+
+#[test]
+fn in_rust_a_name_that_another_layer_had_in_the_file_is_not_taken_for_it() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        x.at("a").conv(3, 3).at("b").conv(3, 3).at("c").conv(8, 2).pad(0)
+    })
+    .unwrap();
+    let names = |rules| {
+        let naming = Naming::rules(rules);
+        let text = code(&graph, &Heading::default(), &naming, Framework::Burn);
+        between(&text, "const NAMES", "];").to_owned()
+    };
+    // In this order the one is done when the other begins.
+    let chain = names(&[("a", "b"), ("b", "d")]);
+    assert!(chain.contains(r#"(r"^b\.", "a.")"#), "{chain}");
+    let swap = names(&[("a", "b"), ("b", "a")]);
+    let rows = [r#"(r"^b\.(\w+)$", "=a.${1}")"#, r#"(r"^a\.(\w+)$", "=b.${1}")"#, r#"("^=", "")"#];
+    for row in rows {
+        assert!(swap.contains(row), "{row} in\n{swap}");
+    }
+}

@@ -238,3 +238,57 @@ const KEYWORDS: [&str; 52] = [
     "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
     "union", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(depth: usize, before: &str, rust: &Rust, after: &str) -> String {
+        let mut lines = Lines { depth, ..Lines::default() };
+        lines.put(before, rust, after);
+        lines.finish()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_broken_as_rustfmt_does() {
+        let word = |length: usize| Rust::text("a".repeat(length));
+        let [a, b] = ["a".repeat(29), "a".repeat(30)];
+        let call = |lengths: &[usize]| Rust::call("f", lengths.iter().map(|&n| word(n)).collect());
+        let line = format!("    x: f({a}, {a}),\n");
+        assert_eq!(printed(1, "x: ", &call(&[29, 29]), ","), line);
+        let broken = format!("    x: f(\n        {a},\n        {b},\n    ),\n");
+        assert_eq!(printed(1, "x: ", &call(&[29, 30]), ","), broken);
+
+        // One method has the whole line, more have less.
+        let one = Rust::text("config").method("init", vec![word(60)]);
+        let line = format!("let x = config.init({});\n", "a".repeat(60));
+        assert_eq!(printed(0, "let x = ", &one, ";"), line);
+        let two = Rust::text("config").method("with", vec![word(40)]).method("init", vec![word(1)]);
+        let broken = format!("let x = config\n    .with({})\n    .init(a);\n", "a".repeat(40));
+        assert_eq!(printed(0, "let x = ", &two, ";"), broken);
+        let field = Rust::text("self").link(Rust::text(".layer")).method("forward", vec![word(50)]);
+        let broken = format!("self.layer\n    .forward({})\n", "a".repeat(50));
+        assert_eq!(printed(0, "", &field, ""), broken);
+
+        let then = Rust::Closure(String::from("project.then(|| "), Box::new(two));
+        let broken =
+            format!("{{\n    config\n        .with({})\n        .init(a)\n}}),\n", "a".repeat(40));
+        assert_eq!(printed(0, "x: ", &then, ","), format!("x: project.then(|| {broken}"));
+    }
+
+    #[test]
+    fn sums_are_closed_before_a_method() {
+        let clamped = Rust::text("x + y").method("clamp_min", vec![Rust::text("0.0")]);
+        assert_eq!(clamped.flat(), "(x + y).clamp_min(0.0)");
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(
+            ["3x3_reduce", "type", "Conv/1"].map(identifier),
+            ["n3x3_reduce", "type_", "conv_1"]
+        );
+        assert_eq!(["12", "1x1"].map(|name| local(name, &HashSet::new())), ["12", "n1x1"]);
+        assert_eq!(["a.", "a\\.", "a\""].map(raw), ["\"a.\"", "r\"a\\.\"", "\"a\\\"\""]);
+    }
+}
