@@ -1,20 +1,23 @@
 //! Burn modules, in Rust.
 
+mod forward;
 mod helpers;
+mod layers;
 mod names;
+mod said;
 
 use std::collections::{BTreeMap, HashMap};
 
-use striate_graph::op::{Clip, Pool, PoolKind, Tanh};
-use striate_graph::{Graph, Node, Op, Shape, Sides};
+use striate_graph::{Graph, Node, Op};
 
-use super::class::{Argument, Class, Expr, Role, Value, less, overhang};
-use super::flow::{Statement, flow};
-use super::outline::{Body, Operand, Outline, Step, Style, What};
+use super::class::{Argument, Class, Expr};
+use super::outline::{Body, Outline, Step, Style, What};
 use super::rust::{Lines, Rust, identifier, local, raw};
-use super::words::{column, own, shares, usual};
+use super::words::{own, shares};
 use super::{Source, codes, real, wrapped};
 use helpers::{CONV_BN, HELPERS, LOAD_UNSCALED};
+use layers::word;
+use said::{Kind, Said, set};
 
 const STYLE: Style = Style {
     inputs: true,
@@ -26,13 +29,23 @@ const STYLE: Style = Style {
     is_sequence: are_of_a_class,
 };
 
-/// Whether a `Vec` can hold them.
-fn are_of_a_class(steps: &[Step<'_>]) -> bool {
+/// Whether a `Vec` can hold them, and a loop go from each to the next: none makes rows of maps.
+fn are_of_a_class(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
     let class = |step: &Step<'_>| match step.what {
         What::Part(class) => Some(class),
         What::Op(_) | What::ConvNorm(..) | What::Sequence(_) | What::Optional(_) => None,
     };
-    steps.iter().all(|step| class(step).is_some() && class(step) == class(&steps[0]))
+    let alike = |step: &Step<'_>| class(step).is_some() && class(step) == class(&steps[0]);
+    steps.iter().all(alike) && !flattens(steps, classes)
+}
+
+fn flattens(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
+    steps.iter().any(|step| match &step.what {
+        What::Op(node) => node.op == Op::Flatten,
+        What::ConvNorm(..) => false,
+        What::Part(class) => flattens(&classes[*class].body.steps, classes),
+        What::Sequence(steps) | What::Optional(steps) => flattens(steps, classes),
+    })
 }
 
 /// The program, imports included.
@@ -236,110 +249,6 @@ struct Fields {
     names: HashMap<(usize, usize), String>,
 }
 
-/// How an argument is said.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Number,
-    /// Vertical and horizontal.
-    Pair,
-    Padding,
-    Flag,
-}
-
-impl Kind {
-    fn of(argument: &Argument) -> Kind {
-        let (mut kind, role) = (Kind::Number, argument.role);
-        for value in argument.values() {
-            kind = match (value, kind) {
-                (Value::Flag(_), _) => Kind::Flag,
-                (Value::Sides(_), _) | (_, Kind::Padding) => Kind::Padding,
-                (Value::Pair(..), _) | (_, Kind::Pair) => Kind::Pair,
-                (Value::Number(_), Kind::Number | Kind::Flag) => Kind::Number,
-            };
-        }
-        debug_assert!(
-            kind != Kind::Padding || role == Role::Padding,
-            "sides are those of paddings"
-        );
-        kind
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Number => "usize",
-            Kind::Pair => "[usize; 2]",
-            Kind::Padding => "PaddingConfig2d",
-            Kind::Flag => "bool",
-        }
-    }
-}
-
-/// What an expression is where it stands in a class.
-struct Said<'c, 'g> {
-    place: Place<'c, 'g>,
-}
-
-impl Said<'_, '_> {
-    fn kind(&self, name: &str) -> Kind {
-        let arguments = self.place.map_or(&[][..], |class| &class.arguments[..]);
-        arguments.iter().find(|argument| argument.name == name).map_or(Kind::Number, Kind::of)
-    }
-
-    fn number(&self, expr: &Expr) -> String {
-        match expr {
-            Expr::Same(Value::Number(n)) => n.to_string(),
-            Expr::Same(Value::Flag(flag)) => flag.to_string(),
-            Expr::Same(Value::Pair(..) | Value::Sides(_)) => unreachable!("a number"),
-            Expr::Argument { name, times: 1 } => name.clone(),
-            Expr::Argument { name, times } => format!("{times} * {name}"),
-        }
-    }
-
-    /// Height and width.
-    fn pair(&self, expr: &Expr) -> String {
-        match expr {
-            Expr::Same(Value::Pair(h, w)) => format!("[{h}, {w}]"),
-            Expr::Argument { name, .. } if self.kind(name) == Kind::Pair => name.clone(),
-            other => {
-                let number = self.number(other);
-                format!("[{number}, {number}]")
-            }
-        }
-    }
-
-    fn padding(&self, expr: &Expr) -> String {
-        match expr {
-            Expr::Same(Value::Sides(sides)) => explicit(*sides),
-            &Expr::Same(Value::Pair(h, w)) => explicit([h, w, h, w]),
-            Expr::Same(Value::Number(0)) => String::from("PaddingConfig2d::Valid"),
-            Expr::Argument { name, .. } if self.kind(name) == Kind::Padding => {
-                format!("{name}.clone()")
-            }
-            Expr::Argument { name, .. } if self.kind(name) == Kind::Pair => {
-                format!("around({name})")
-            }
-            other => {
-                let number = self.number(other);
-                explicit([&number; 4])
-            }
-        }
-    }
-
-    /// The argument of another class.
-    fn argument(&self, kind: Kind, expr: &Expr) -> Rust {
-        Rust::Text(match kind {
-            Kind::Number | Kind::Flag => self.number(expr),
-            Kind::Pair => self.pair(expr),
-            Kind::Padding => self.padding(expr),
-        })
-    }
-}
-
-fn explicit(sides: [impl std::fmt::Display; 4]) -> String {
-    let [top, left, bottom, right] = sides;
-    format!("PaddingConfig2d::Explicit({top}, {left}, {bottom}, {right})")
-}
-
 /// What a structure is made of.
 struct Structure<'c, 'g> {
     name: &'c str,
@@ -482,372 +391,6 @@ impl<'g> Writer<'g> {
         Fields { fields, names }
     }
 
-    /// What makes the module of a step that has weights, and its type.
-    fn module(
-        &self,
-        step: &Step<'g>,
-        exprs: &[Expr],
-        said: &Said<'_, 'g>,
-    ) -> Option<(String, Rust)> {
-        let number =
-            |role| column(step, exprs, role).map_or(String::new(), |expr| said.number(expr));
-        let device = || Rust::text("device");
-        let init = |config: Rust| config.method("init", vec![device()]);
-        let node = match &step.what {
-            What::Part(class) => {
-                let class = &self.outline.classes[*class];
-                let arguments = class.arguments.iter().zip(exprs);
-                let arguments = arguments.map(|(to, expr)| said.argument(Kind::of(to), expr));
-                let items = arguments.chain([device()]).collect();
-                return Some((
-                    class.name.clone(),
-                    Rust::call(format!("{}::new", class.name), items),
-                ));
-            }
-            What::ConvNorm(conv, _) => {
-                let items = vec![self.convolution(step, conv, exprs, said), device()];
-                return Some((String::from("ConvBn"), Rust::call("ConvBn::new", items)));
-            }
-            What::Op(node) => node,
-            What::Sequence(_) | What::Optional(_) => return None,
-        };
-        let inputs = || number(Role::Inputs);
-        let (kind, value) = match &node.op {
-            Op::Conv2d(_) => ("Conv2d", init(self.convolution(step, node, exprs, said))),
-            Op::Linear(linear) => {
-                let sizes = [inputs(), self.outputs(node, number(Role::Outputs))].map(Rust::Text);
-                let config = Rust::call("LinearConfig::new", sizes.into());
-                ("Linear", init(set(config, !linear.bias, "bias", "false")))
-            }
-            Op::BatchNorm(norm) => {
-                let config = Rust::call("BatchNormConfig::new", vec![Rust::Text(inputs())]);
-                let config = set(config, norm.eps != 1e-5, "epsilon", &real(norm.eps));
-                let value =
-                    init(set(config, norm.momentum != 0.1, "momentum", &real(norm.momentum)));
-                let whole = if norm.scale { value } else { Rust::call("unscaled", vec![value]) };
-                ("BatchNorm", whole)
-            }
-            Op::Subsample(op) => {
-                let sizes = [op.kernel, op.stride].map(|size| said.pair(&Expr::Same(size.into())));
-                let [kernel, stride] = sizes.map(Rust::Text);
-                let items = vec![Rust::Text(inputs()), kernel, stride, device()];
-                ("Subsample", Rust::call("Subsample::new", items))
-            }
-            Op::Rbf(_) => {
-                let all = self.outputs(node, String::new()).is_empty();
-                let codes = Rust::text(if all { "&CODES" } else { "&CODES[..classes]" });
-                ("Rbf", Rust::call("Rbf::new", vec![codes, device()]))
-            }
-            Op::Input(_)
-            | Op::Pool(_)
-            | Op::AdaptiveAvgPool(_)
-            | Op::Lrn(_)
-            | Op::Relu
-            | Op::Tanh(_)
-            | Op::Sigmoid
-            | Op::Softmax
-            | Op::LogSoftmax
-            | Op::Clip(_)
-            | Op::Dropout(_)
-            | Op::Add
-            | Op::AddScaled(_)
-            | Op::Concat
-            | Op::Flatten
-            | Op::Shortcut(_) => return None,
-        };
-        Some((kind.to_owned(), value))
-    }
-
-    /// The channels that a layer makes: the classes, if it is the one that tells them apart.
-    fn outputs(&self, node: &Node, number: String) -> String {
-        match self.outline.classifier == Some(node.name.as_str()) {
-            true => String::from("classes"),
-            false => number,
-        }
-    }
-
-    /// The configuration of a convolution.
-    fn convolution(
-        &self,
-        step: &Step<'g>,
-        node: &Node,
-        exprs: &[Expr],
-        said: &Said<'_, 'g>,
-    ) -> Rust {
-        let Op::Conv2d(conv) = &node.op else { unreachable!("a convolution") };
-        let column = |role| column(step, exprs, role);
-        let number = |role| column(role).map_or(String::new(), |expr| said.number(expr));
-        let outputs = self.outputs(node, number(Role::Outputs));
-        let channels = format!("[{}, {outputs}]", number(Role::Inputs));
-        let kernel = column(Role::Kernel).map_or(String::new(), |expr| said.pair(expr));
-        let mut config = Rust::call("Conv2dConfig::new", [channels, kernel].map(Rust::Text).into());
-        for role in [Role::Stride, Role::Padding, Role::Dilation, Role::Groups] {
-            if let Some(expr) = column(role).filter(|expr| !usual(expr, role)) {
-                let value = match role {
-                    Role::Padding => said.padding(expr),
-                    Role::Stride | Role::Dilation => said.pair(expr),
-                    Role::Inputs | Role::Outputs | Role::Kernel | Role::Groups | Role::Project => {
-                        said.number(expr)
-                    }
-                };
-                config = set(config, true, role.word(), &value);
-            }
-        }
-        set(config, !conv.bias, "bias", "false")
-    }
-
-    /// What makes the module of a step without weights, and its type; none if it is an expression.
-    fn tool(
-        &self,
-        step: &Step<'g>,
-        exprs: &[Expr],
-        said: &Said<'_, 'g>,
-    ) -> Option<(&'static str, Rust)> {
-        let What::Op(node) = &step.what else { return None };
-        let init = |config: Rust| config.method("init", Vec::new());
-        Some(match &node.op {
-            Op::Pool(pool) => {
-                let kind = match pool.kind {
-                    PoolKind::Max | PoolKind::MaxOfPadded => "MaxPool2d",
-                    PoolKind::Avg { .. } => "AvgPool2d",
-                };
-                (kind, init(self.pooling(kind, node, pool, step, exprs, said)))
-            }
-            Op::AdaptiveAvgPool(pool) => {
-                let size = Rust::Text(format!("[{}, {}]", pool.out.h, pool.out.w));
-                let config = Rust::call("AdaptiveAvgPool2dConfig::new", vec![size]);
-                ("AdaptiveAvgPool2d", init(config))
-            }
-            Op::Lrn(lrn) => {
-                // Burn divides α by the number of maps.
-                let alpha = match lrn.divided {
-                    true => real(lrn.alpha),
-                    false => format!("{:?} * {}", lrn.size as f32, real(lrn.alpha)),
-                };
-                let size = vec![Rust::Text(lrn.size.to_string())];
-                let config = Rust::call("LocalResponseNormConfig::new", size);
-                let config = set(config, alpha != "0.0001", "alpha", &alpha);
-                let config = set(config, lrn.beta != 0.75, "beta", &real(lrn.beta));
-                ("LocalResponseNorm", init(set(config, lrn.k != 1.0, "k", &real(lrn.k))))
-            }
-            Op::Dropout(dropout) => {
-                let share = vec![Rust::Text(real(dropout.p))];
-                ("Dropout", init(Rust::call("DropoutConfig::new", share)))
-            }
-            Op::Shortcut(_) => {
-                let say =
-                    |role| column(step, exprs, role).map(|expr| Rust::Text(said.number(expr)));
-                let items = [Role::Stride, Role::Outputs].into_iter().filter_map(say).collect();
-                ("Shrink", Rust::call("Shrink::new", items))
-            }
-            Op::Input(_)
-            | Op::Conv2d(_)
-            | Op::Linear(_)
-            | Op::BatchNorm(_)
-            | Op::Subsample(_)
-            | Op::Rbf(_)
-            | Op::Relu
-            | Op::Tanh(_)
-            | Op::Sigmoid
-            | Op::Softmax
-            | Op::LogSoftmax
-            | Op::Clip(_)
-            | Op::Add
-            | Op::AddScaled(_)
-            | Op::Concat
-            | Op::Flatten => return None,
-        })
-    }
-
-    fn pooling(
-        &self,
-        kind: &str,
-        node: &Node,
-        pool: &Pool,
-        step: &Step<'g>,
-        exprs: &[Expr],
-        said: &Said<'_, 'g>,
-    ) -> Rust {
-        let pair = |role| column(step, exprs, role).map_or(String::new(), |expr| said.pair(expr));
-        let (kernel, stride) = (pair(Role::Kernel), pair(Role::Stride));
-        let config = Rust::call(format!("{kind}Config::new"), vec![Rust::text(&kernel)]);
-        let config = set(config, stride != kernel, "strides", &stride);
-        if pool.kind == PoolKind::MaxOfPadded {
-            // The zeros are there before; what a last window has beyond them is none.
-            let from = self.graph.node(node.inputs[0]).shape;
-            let rest = less(overhang(pool, from, node.shape), pool.pad);
-            return set(config, !rest.is_zero(), "padding", &explicit(rest.array()));
-        }
-        let padding = column(step, exprs, Role::Padding);
-        let padded = padding.filter(|expr| !usual(expr, Role::Padding));
-        let config = match padded {
-            Some(expr) => set(config, true, "padding", &said.padding(expr)),
-            None => config,
-        };
-        let config = set(config, pool.ceil, "ceil_mode", "true");
-        let inside = pool.kind == PoolKind::Avg { count_include_pad: false } && padded.is_some();
-        set(config, inside, "count_include_pad", "false")
-    }
-
-    fn forward(&self, lines: &mut Lines, body: &Body<'g>, names: &HashMap<(usize, usize), String>) {
-        let (statements, outputs) = flow(body, true);
-        for (i, statement) in statements.iter().enumerate() {
-            let x = operands(&statements, i, &outputs);
-            let returned = i + 1 == statements.len() && outputs == [&statement.target[..]];
-            let (before, after) = match returned {
-                true => (String::new(), ""),
-                false => (format!("let {} = ", statement.target), ";"),
-            };
-            let step = &body.steps[statement.steps[0]];
-            if let What::Optional(chain) = &step.what {
-                let name = |i: usize| names.get(&(statement.steps[0], i));
-                let value = chain.iter().enumerate().fold(x[0].clone(), |x, (i, step)| {
-                    self.applied(step, name(i).map(Rust::text), &[x])
-                });
-                let names: Vec<&str> = (0..=chain.len()).filter_map(name).map(|s| &s[..]).collect();
-                let is_flag = name(chain.len()).is_some();
-                either(lines, &before, &names, is_flag, [&value, &x[1]]);
-                lines.line(format!("}}{after}"));
-                continue;
-            }
-            let field = |at: usize| names.get(&(at, 0)).map(|name| field(name));
-            let applied = |at: usize, x: &[Rust]| self.applied(&body.steps[at], field(at), x);
-            let first = applied(statement.steps[0], &x);
-            let rest = &statement.steps[1..];
-            let whole = rest.iter().fold(first.clone(), |x, &at| applied(at, &[x]));
-            // In one line if it is short enough, else a line each.
-            if rest.is_empty() || lines.fits(&before, &whole, after) {
-                lines.put(&before, &whole, after);
-                continue;
-            }
-            let target = &statement.target;
-            lines.put(&format!("let {target} = "), &first, ";");
-            for (i, &at) in rest.iter().enumerate() {
-                let value = applied(at, &[Rust::text(target)]);
-                match i + 1 == rest.len() {
-                    true => lines.put(&before, &value, after),
-                    false => lines.put(&format!("let {target} = "), &value, ";"),
-                }
-            }
-        }
-        match &outputs[..] {
-            [output] if statements.last().is_some_and(|last| last.target == *output) => {}
-            [output] => lines.line(output),
-            several => lines.line(format!("({})", several.join(", "))),
-        }
-    }
-
-    /// A step applied to what it reads; `field`: what holds its module.
-    fn applied(&self, step: &Step<'g>, field: Option<Rust>, x: &[Rust]) -> Rust {
-        let first = x[0].clone();
-        let module = |x: Rust| {
-            let field = field.clone().unwrap_or(Rust::text("self"));
-            field.method("forward", vec![x])
-        };
-        let node = match &step.what {
-            What::Op(node) => node,
-            What::Sequence(_) => {
-                let fold = vec![first, Rust::text("|x, block| block.forward(x)")];
-                let field = field.unwrap_or(Rust::text("self"));
-                return field.method("iter", Vec::new()).method("fold", fold);
-            }
-            What::ConvNorm(..) | What::Part(_) | What::Optional(_) => return module(first),
-        };
-        let all = |separator: &str| x.iter().map(Rust::flat).collect::<Vec<_>>().join(separator);
-        let along = |function: &str| Rust::call(function, vec![first.clone(), Rust::text("1")]);
-        match &node.op {
-            Op::Pool(pool) if pool.kind == PoolKind::MaxOfPadded && !pool.pad.is_zero() => {
-                let Sides { top, left, bottom, right } = pool.pad;
-                let sides = Rust::Text(format!("({left}, {right}, {top}, {bottom})"));
-                let zeros = Rust::text("PadMode::Constant(0.0)");
-                module(first.method("pad", vec![sides, zeros]))
-            }
-            Op::Lrn(lrn) => match (node.shape, lrn.size % 2) {
-                (Shape::Map { .. }, 1) => module(first),
-                // An even window reaches one map further down here, and up there.
-                (Shape::Map { .. }, _) => {
-                    let turn = || vec![Rust::text("[1]")];
-                    module(first.method("flip", turn())).method("flip", turn())
-                }
-                (Shape::Flat(_), _) => {
-                    let wide = first.method("unsqueeze_dim::<3>", vec![Rust::text("2")]);
-                    module(wide).method("squeeze_dim::<2>", vec![Rust::text("2")])
-                }
-            },
-            Op::Conv2d(_)
-            | Op::Linear(_)
-            | Op::BatchNorm(_)
-            | Op::Subsample(_)
-            | Op::Rbf(_)
-            | Op::Pool(_)
-            | Op::AdaptiveAvgPool(_)
-            | Op::Dropout(_)
-            | Op::Shortcut(_) => module(first),
-            Op::Relu => Rust::call("relu", vec![first]),
-            Op::Sigmoid => Rust::call("sigmoid", vec![first]),
-            &Op::Tanh(Tanh { a, s }) => {
-                let times = |x: Rust, factor: f32| match factor {
-                    1.0 => x,
-                    _ => Rust::Text(format!("{} * {}", x.closed().flat(), real(factor))),
-                };
-                times(Rust::call("tanh", vec![times(first, s)]), a)
-            }
-            Op::Softmax => along("softmax"),
-            Op::LogSoftmax => along("log_softmax"),
-            &Op::Clip(Clip { min, max }) => {
-                let bounds = min.into_iter().chain(max).map(real).map(Rust::Text).collect();
-                let clamp = match (min, max) {
-                    (Some(_), None) => "clamp_min",
-                    (None, Some(_)) => "clamp_max",
-                    (Some(_), Some(_)) | (None, None) => "clamp",
-                };
-                first.method(clamp, bounds)
-            }
-            Op::Add => Rust::Text(all(" + ")),
-            Op::AddScaled(add) => Rust::Text(format!("{} * {}", all(" + "), real(add.scale))),
-            Op::Concat => Rust::call("Tensor::cat", vec![Rust::vec(x.to_vec()), Rust::text("1")]),
-            Op::Flatten => match self.graph.node(node.inputs[0]).shape {
-                Shape::Map { .. } => {
-                    first.method("flatten::<2>", vec![Rust::text("1"), Rust::text("3")])
-                }
-                Shape::Flat(_) => first,
-            },
-            Op::Input(_) => unreachable!("what is fed is no step"),
-        }
-    }
-
-    /// The ranks of what a body is fed and of what comes out.
-    fn ranks(&self, body: &Body<'g>) -> (usize, Vec<usize>) {
-        let fed = body.steps.iter().find_map(|step| {
-            let at = step.inputs.iter().position(Option::is_none)?;
-            Some(self.rank_in(step, at))
-        });
-        let fed = fed.unwrap_or(4);
-        let out = |operand: &Operand| operand.map_or(fed, |i| self.rank_out(&body.steps[i]));
-        (fed, body.outputs.iter().map(out).collect())
-    }
-
-    fn rank_in(&self, step: &Step<'g>, at: usize) -> usize {
-        match &step.what {
-            What::Op(node) | What::ConvNorm(node, _) => {
-                rank(self.graph.node(node.inputs[at]).shape)
-            }
-            What::Part(class) => self.ranks(&self.outline.classes[*class].body).0,
-            What::Sequence(steps) | What::Optional(steps) => self.rank_in(&steps[0], at),
-        }
-    }
-
-    fn rank_out(&self, step: &Step<'g>) -> usize {
-        match &step.what {
-            What::Op(node) => rank(node.shape),
-            What::ConvNorm(..) => 4,
-            What::Part(class) => self.ranks(&self.outline.classes[*class].body).1[0],
-            What::Sequence(steps) | What::Optional(steps) => {
-                steps.last().map_or(4, |step| self.rank_out(step))
-            }
-        }
-    }
-
     /// The structure of a convolution called `conv` with a normalisation called `conv.bn`.
     fn conv_norm(&self, lines: &mut Lines) {
         let Some(norm) = self.outline.norm() else { return };
@@ -862,84 +405,6 @@ impl<'g> Writer<'g> {
             lines.block(|lines| lines.block(|lines| lines.put("bn: ", &value, ",")));
         });
         lines.lines(after);
-    }
-}
-
-/// The value of a chain of steps, or what stands in its place, by the fields that may be there.
-fn either(lines: &mut Lines, before: &str, names: &[&str], is_flag: bool, values: [&Rust; 2]) {
-    let all = |form: &str| {
-        let each: Vec<String> = names.iter().map(|name| form.replace("name", name)).collect();
-        if each.len() == 1 { each.concat() } else { format!("({})", each.join(", ")) }
-    };
-    let (of, [some, none]) = match (is_flag, names.len()) {
-        (true, _) => (all("self.name"), [String::from("true"), String::from("false")]),
-        (false, 1) => (all("&self.name"), [all("Some(name)"), String::from("None")]),
-        (false, _) => (all("&self.name"), [all("Some(name)"), String::from("_")]),
-    };
-    lines.line(format!("{before}match {of} {{"));
-    lines.block(|lines| {
-        lines.put(&format!("{some} => "), values[0], ",");
-        lines.put(&format!("{none} => "), values[1], ",");
-    });
-}
-
-/// What each operand of a statement is: a copy, if its value is still read after that.
-fn operands(statements: &[Statement], i: usize, outputs: &[String]) -> Vec<Rust> {
-    let statement = &statements[i];
-    let read: Vec<&String> = statement.operands.iter().chain(&statement.instead).collect();
-    let later = |name: &String| {
-        if statement.target == *name {
-            return false;
-        }
-        for other in &statements[i + 1..] {
-            if other.operands.iter().chain(&other.instead).any(|operand| operand == name) {
-                return true;
-            }
-            if other.target == *name {
-                return false;
-            }
-        }
-        outputs.contains(name)
-    };
-    let value = |(at, name): (usize, &&String)| {
-        // An optional step reads the one or the other.
-        let again = statement.instead.is_none() && read[at + 1..].contains(name);
-        Rust::Text(match again || later(name) {
-            true => format!("{name}.clone()"),
-            false => (*name).clone(),
-        })
-    };
-    read.iter().enumerate().map(value).collect()
-}
-
-fn rank(shape: Shape) -> usize {
-    match shape {
-        Shape::Map { .. } => 4,
-        Shape::Flat(_) => 2,
-    }
-}
-
-/// `self.name`.
-fn field(name: &str) -> Rust {
-    Rust::text("self").link(Rust::Text(format!(".{name}")))
-}
-
-/// `config.with_name(value)`, if that is to be said.
-fn set(config: Rust, said: bool, name: &str, value: &str) -> Rust {
-    match said {
-        true => config.method(&format!("with_{name}"), vec![Rust::text(value)]),
-        false => config,
-    }
-}
-
-/// What a module without weights is called that stands for several.
-fn word(kind: &str) -> &'static str {
-    match kind {
-        "MaxPool2d" => "max_pool",
-        "AvgPool2d" | "AdaptiveAvgPool2d" => "avg_pool",
-        "LocalResponseNorm" => "norm",
-        "Dropout" => "dropout",
-        _ => "shortcut",
     }
 }
 

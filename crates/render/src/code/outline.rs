@@ -24,7 +24,7 @@ pub(crate) struct Style {
     /// What a convolution is called in the part that it forms with its normalisation.
     pub(crate) own: &'static str,
     /// Whether layers and parts called `0`, `1`, …, one after the other, are a sequence and no class.
-    pub(crate) is_sequence: fn(&[Step<'_>]) -> bool,
+    pub(crate) is_sequence: fn(&[Step<'_>], &[Class<'_>]) -> bool,
 }
 
 /// Python's names, which PyTorch and Keras join by dots.
@@ -406,7 +406,7 @@ impl<'g> Reader<'g> {
 
     fn classify(&mut self, parts: Vec<(String, Body<'g>)>) {
         let (chains, parts): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, body)| is_sequence(body, self.style));
+            parts.into_iter().partition(|(_, body)| self.is_sequence(body));
         for (path, body) in chains {
             self.made.insert(path, Made::Sequence(body.steps));
         }
@@ -416,6 +416,17 @@ impl<'g> Reader<'g> {
         for (path, class, member) in members {
             self.made.insert(path, Made::Part(first + class, member));
         }
+    }
+
+    /// Whether it is layers and parts called by their numbers, one after the other.
+    fn is_sequence(&self, body: &Body<'g>) -> bool {
+        let chained = body.steps.iter().enumerate().all(|(i, step)| {
+            let before = i.checked_sub(1);
+            step.local == i.to_string() && step.inputs == [before]
+        });
+        let last = body.steps.len().checked_sub(1);
+        let is_sequence = self.style.is_sequence;
+        chained && body.outputs == [last] && is_sequence(&body.steps, &self.classes)
     }
 
     /// Steps in the order of the branches.
@@ -507,18 +518,8 @@ impl<'g> Reader<'g> {
     }
 }
 
-/// Whether it is layers and parts called by their numbers, one after the other.
-fn is_sequence(body: &Body<'_>, style: &Style) -> bool {
-    let chained = body.steps.iter().enumerate().all(|(i, step)| {
-        let before = i.checked_sub(1);
-        step.local == i.to_string() && step.inputs == [before]
-    });
-    let last = body.steps.len().checked_sub(1);
-    chained && body.outputs == [last] && (style.is_sequence)(&body.steps)
-}
-
 /// Whether an `nn.Sequential` can hold them.
-fn are_modules(steps: &[Step<'_>]) -> bool {
+fn are_modules(steps: &[Step<'_>], _: &[Class<'_>]) -> bool {
     steps.iter().all(|step| match &step.what {
         What::Op(node) => is_module(&node.op),
         What::Part(_) | What::Sequence(_) => true,

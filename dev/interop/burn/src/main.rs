@@ -19,7 +19,7 @@ macro_rules! networks {
                 $(stringify!($name) => {
                     let mut network = $name::$network::new(classes, &x.device());
                     $name::load_weights(&mut network, weights)?;
-                    Ok(network.forward(x).into_data().to_vec::<f32>()?)
+                    Ok(network.forward(x).into_data().try_to_vec::<f32>()?)
                 })*
                 _ => Err(format!("no network {name}").into()),
             }

@@ -91,6 +91,13 @@ fn moved(layers: &[Layer<'_>]) -> Option<Vec<(String, String)>> {
             }
         }
     }
+    // Numbers that are names of fields, and those of items.
+    let numbers = parts.iter().filter(|(from, _)| from.chars().all(|c| c.is_ascii_digit()));
+    let (fields, items): (Vec<_>, Vec<_>) = numbers.partition(|(from, to)| from != to);
+    let are_fields = !fields.is_empty();
+    if are_fields && !items.is_empty() {
+        return None;
+    }
     parts.retain(|from, to| from != to);
     // A pattern finds no two neighbours, for they share a dot.
     let twice = |name: &str| {
@@ -105,7 +112,8 @@ fn moved(layers: &[Layer<'_>]) -> Option<Vec<(String, String)>> {
         from.starts_with(|c: char| c.is_ascii_digit()) && **to == format!("n{from}")
     };
     if parts.iter().any(|part| begins(&part)) {
-        rows.push((String::from(r"(^|\.)(\d+[A-Za-z_])"), String::from("${1}n${2}")));
+        let digits = if are_fields { r"(^|\.)(\d)" } else { r"(^|\.)(\d+[A-Za-z_])" };
+        rows.push((digits.to_owned(), String::from("${1}n${2}")));
     }
     for (from, to) in parts.iter().filter(|part| !begins(part)) {
         rows.push((format!(r"(^|\.){}\.", escaped(from)), format!("${{1}}{to}.")));
