@@ -1,5 +1,6 @@
 //! Burn modules, in Rust.
 
+mod choice;
 mod forward;
 mod helpers;
 mod layers;
@@ -15,6 +16,7 @@ use super::outline::{Body, Outline, Step, Style, What};
 use super::rust::{Lines, Rust, identifier, local, raw};
 use super::words::{own, shares};
 use super::{Source, codes, real, wrapped};
+use choice::Choice;
 use helpers::{CONV_BN, HELPERS, LOAD_UNSCALED};
 use layers::word;
 use said::{Kind, Said, set};
@@ -26,17 +28,13 @@ const STYLE: Style = Style {
     reserved: &["device", "classes", "x", "y", "z", "u", "v", "w", "p", "q", "r"],
     member: identifier,
     own: ".conv",
-    is_sequence: are_of_a_class,
+    is_sequence: are_parts,
 };
 
 /// Whether a `Vec` can hold them, and a loop go from each to the next: none makes rows of maps.
-fn are_of_a_class(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
-    let class = |step: &Step<'_>| match step.what {
-        What::Part(class) => Some(class),
-        What::Op(_) | What::ConvNorm(..) | What::Sequence(_) | What::Optional(_) => None,
-    };
-    let alike = |step: &Step<'_>| class(step).is_some() && class(step) == class(&steps[0]);
-    steps.iter().all(alike) && !flattens(steps, classes)
+fn are_parts(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
+    let is_part = |step: &Step<'_>| matches!(step.what, What::Part(_));
+    steps.iter().all(is_part) && !flattens(steps, classes)
 }
 
 fn flattens(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
@@ -53,16 +51,25 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     let graph = source.graph;
     let mut outline = Outline::of(graph, &STYLE);
     let name = apart(&mut outline.classes, source.class_name());
-    let writer = Writer { graph, outline };
+    let bodies = outline.classes.iter().map(|class| &class.body).chain([&outline.body]);
+    let taken = |other: &str| {
+        is_known(other) || other == name || outline.classes.iter().any(|class| class.name == other)
+    };
+    let choices = choice::choices(bodies, &outline.classes, taken);
+    let writer = Writer { graph, outline, choices };
     let mut modules = Lines::default();
     writer.root(&mut modules, source, &name);
     for class in writer.outline.classes.iter().rev() {
         writer.class(&mut modules, class);
     }
+    for choice in &writer.choices {
+        let body = &writer.outline.classes[choice.variants[0].0].body;
+        choice.written(&mut modules, &writer.outline.classes, writer.ranks(body).0);
+    }
+    writer.conv_norm(&mut modules);
     let helpers = HELPERS.iter().filter(|(name, _)| mentions(modules.text(), name));
     let helpers: Vec<&str> = helpers.map(|(_, text)| *text).collect();
     modules.lines(&helpers.concat());
-    writer.conv_norm(&mut modules);
     if let Some(codes) = graph.nodes().iter().find_map(codes) {
         modules
             .line("\n/// The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
@@ -72,7 +79,13 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     }
     let unscaled = |node: &Node| matches!(&node.op, Op::BatchNorm(norm) if !norm.scale);
     let rows = names::patterns(source, &writer.outline.keys);
-    load(&mut modules, &name, &rows, graph.nodes().iter().any(unscaled));
+    let loaded = Loaded {
+        network: &name,
+        names: &rows,
+        is_unscaled: graph.nodes().iter().any(unscaled),
+        has_choices: !writer.choices.is_empty(),
+    };
+    load(&mut modules, &loaded);
     let modules = modules.finish();
 
     let mut lines = Lines::default();
@@ -92,18 +105,20 @@ pub(crate) fn program(source: &Source<'_>) -> String {
 
 /// Gives the classes names that are neither Burn's nor the network's, whose name is returned.
 fn apart(classes: &mut [Class<'_>], name: String) -> String {
-    let taken = |name: &str| {
-        let known = IMPORTS.iter().any(|(_, items)| items.contains(&name));
-        let helper = HELPERS.iter().any(|(helper, _)| *helper == name);
-        known || helper || PRELUDE.contains(&name)
-    };
-    let name = if taken(&name) { name + "Network" } else { name };
+    let name = if is_known(&name) { name + "Network" } else { name };
     for class in classes {
-        while taken(&class.name) || class.name == name {
+        while is_known(&class.name) || class.name == name {
             class.name.push_str("Block");
         }
     }
     name
+}
+
+/// Whether something of Burn or of ours is called so.
+fn is_known(name: &str) -> bool {
+    let is_imported = IMPORTS.iter().any(|(_, items)| items.contains(&name));
+    let is_helper = HELPERS.iter().any(|(helper, _)| *helper == name);
+    is_imported || is_helper || PRELUDE.contains(&name)
 }
 
 /// What is in scope without being imported by its name.
@@ -220,6 +235,7 @@ fn mentions(text: &str, word: &str) -> bool {
 struct Writer<'g> {
     graph: &'g Graph,
     outline: Outline<'g>,
+    choices: Vec<Choice>,
 }
 
 /// Where a body stands: in a class, or in the network.
@@ -359,11 +375,8 @@ impl<'g> Writer<'g> {
                     }
                 }
                 (What::Sequence(steps), _) => {
-                    let items = steps.iter().zip(shares(steps, &exprs));
-                    let items = items.filter_map(|(step, own)| self.module(step, own, &said));
-                    let (kinds, items): (Vec<String>, Vec<Rust>) = items.unzip();
+                    let (kind, items) = self.items(steps, &exprs, &said);
                     names.insert((at, 0), name.clone());
-                    let kind = format!("Vec<{}>", kinds[0]);
                     fields.push(Field { name, kind, value: Made::Many(items) });
                 }
                 (_, Some((kind, value))) => {
@@ -467,49 +480,71 @@ fn sequence(lines: &mut Lines, name: &str, items: &[Rust]) -> Option<Rust> {
     let mut rest = &items[first..];
     while let Some(item) = rest.first() {
         let count = run(rest);
-        let push = Rust::text(name).method("push", vec![item.clone()]);
         if count > 2 {
             lines.line(format!("for _ in 0..{count} {{"));
-            lines.block(|lines| lines.put("", &push, ";"));
+            lines.block(|lines| push(lines, name, item));
             lines.line("}");
         } else {
-            (0..count).for_each(|_| lines.put("", &push, ";"));
+            (0..count).for_each(|_| push(lines, name, item));
         }
         rest = &rest[count..];
     }
     None
 }
 
+fn push(lines: &mut Lines, name: &str, item: &Rust) {
+    let pushed = |item: &Rust| Rust::text(name).method("push", vec![item.clone()]);
+    if lines.fits("", &pushed(item), ";") {
+        return lines.put("", &pushed(item), ";");
+    }
+    lines.put("let block = ", item, ";");
+    lines.put("", &pushed(&Rust::text("block")), ";");
+}
+
+/// What `load_weights` depends on.
+struct Loaded<'a> {
+    network: &'a str,
+    /// What weight files call the layers, as patterns, and what they are called here.
+    names: &'a [(String, String)],
+    /// Whether there are normalisations without a scale.
+    is_unscaled: bool,
+    /// Whether the way to some layers goes through an enumeration, of which files know nothing.
+    has_choices: bool,
+}
+
 /// `load_weights`, and what it needs.
-fn load(lines: &mut Lines, name: &str, rows: &[(String, String)], unscaled: bool) {
-    if !rows.is_empty() {
+fn load(lines: &mut Lines, loaded: &Loaded<'_>) {
+    let &Loaded { network, names, is_unscaled, has_choices } = loaded;
+    if !names.is_empty() {
         lines.line("\n/// What weight files call the layers, and what they are called here.");
         let pair = |(theirs, ours): &(String, String)| {
             let pair = [theirs, ours].map(|text| Rust::Text(raw(text)));
             Rust::List(String::from("("), pair.into(), ")")
         };
-        let before = format!("const NAMES: [(&str, &str); {}] = ", rows.len());
-        let rows = rows.iter().map(pair).collect();
+        let before = format!("const NAMES: [(&str, &str); {}] = ", names.len());
+        let rows = names.iter().map(pair).collect();
         lines.put(&before, &Rust::List(String::from("["), rows, "]"), ";");
     }
     lines.line("\n/// Fills the model from a safetensors file, by the names of its layers.");
-    let arguments = [format!("model: &mut {name}"), String::from("path: impl Into<PathBuf>")];
+    let arguments = [format!("model: &mut {network}"), String::from("path: impl Into<PathBuf>")];
     let result = "Result<ApplyResult, SafetensorsStoreError>";
     signature(lines, "load_weights", arguments.map(Rust::Text).into(), result);
     lines.block(|lines| {
         lines.line("let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));");
-        let store = Rust::text("SafetensorsStore::from_file(path)");
-        let store = store.method("with_from_adapter", vec![Rust::text("adapter")]);
-        let store = match unscaled {
-            true => store.method("allow_partial", vec![Rust::text("true")]),
+        let on = |store: Rust, is_set: bool, option: &str| match is_set {
+            true => store.method(option, vec![Rust::text("true")]),
             false => store,
         };
+        let store = Rust::text("SafetensorsStore::from_file(path)");
+        let store = store.method("with_from_adapter", vec![Rust::text("adapter")]);
+        let store = on(store, has_choices, "skip_enum_variants");
+        let store = on(store, is_unscaled, "allow_partial");
         lines.put("let mut store = ", &store, ";");
-        if !rows.is_empty() {
+        if !names.is_empty() {
             lines.lines("for (theirs, ours) in NAMES {");
             lines.lines("    store = store.with_key_remapping(theirs, ours);\n}");
         }
-        lines.lines(if unscaled { LOAD_UNSCALED } else { "model.load_from(&mut store)" });
+        lines.lines(if is_unscaled { LOAD_UNSCALED } else { "model.load_from(&mut store)" });
     });
     lines.line("}");
 }

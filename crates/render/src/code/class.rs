@@ -622,6 +622,9 @@ fn about(body: &Body<'_>) -> String {
         }
         _ => {
             let words: Vec<String> = body.steps.iter().map(said).collect();
+            if words.len() > 2 && words.iter().all(|word| word == "part") {
+                return format!("{} parts, one after the other.", counted(words.len()));
+            }
             let text = words.join(", ");
             format!("{}.", capitalized(&text))
         }

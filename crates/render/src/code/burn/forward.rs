@@ -69,14 +69,14 @@ impl<'g> Writer<'g> {
     fn applied(&self, step: &Step<'g>, field: Option<Rust>, x: &[Rust]) -> Rust {
         let first = x[0].clone();
         let module = |x: Rust| {
-            let field = field.clone().unwrap_or(Rust::text("self"));
+            let field = field.clone().unwrap_or_else(|| unreachable!("every module is a field"));
             field.method("forward", vec![x])
         };
         let node = match &step.what {
             What::Op(node) => node,
             What::Sequence(_) => {
                 let fold = vec![first, Rust::text("|x, block| block.forward(x)")];
-                let field = field.unwrap_or(Rust::text("self"));
+                let field = field.unwrap_or_else(|| unreachable!("every vector is a field"));
                 return field.method("iter", Vec::new()).method("fold", fold);
             }
             What::ConvNorm(..) | What::Part(_) | What::Optional(_) => return module(first),

@@ -4,12 +4,13 @@ use striate_graph::op::{Pool, PoolKind};
 use striate_graph::{Node, Op};
 
 use super::Writer;
+use super::choice::{Choice, classes};
 use super::said::{Kind, Said, explicit, set};
 use crate::code::class::{Expr, Role, less, overhang};
 use crate::code::outline::{Step, What};
 use crate::code::real;
 use crate::code::rust::Rust;
-use crate::code::words::{column, usual};
+use crate::code::words::{column, shares, usual};
 
 impl<'g> Writer<'g> {
     /// What makes the module of a step that has weights, and its type.
@@ -38,8 +39,12 @@ impl<'g> Writer<'g> {
                 let items = vec![self.convolution(step, conv, exprs, said), device()];
                 return Some((String::from("ConvBn"), Rust::call("ConvBn::new", items)));
             }
+            What::Sequence(steps) => {
+                let (kind, items) = self.items(steps, exprs, said);
+                return Some((kind, Rust::vec(items)));
+            }
             What::Op(node) => node,
-            What::Sequence(_) | What::Optional(_) => return None,
+            What::Optional(_) => return None,
         };
         let inputs = || number(Role::Inputs);
         let (kind, value) = match &node.op {
@@ -86,6 +91,38 @@ impl<'g> Writer<'g> {
             | Op::Shortcut(_) => return None,
         };
         Some((kind.to_owned(), value))
+    }
+
+    /// What makes the items of a vector, and its type.
+    pub(super) fn items(
+        &self,
+        steps: &[Step<'g>],
+        exprs: &[Expr],
+        said: &Said<'_, 'g>,
+    ) -> (String, Vec<Rust>) {
+        let found = classes(steps);
+        let is_of = |choice: &&Choice| choice.variants.iter().map(|(class, _)| class).eq(&found);
+        let choice = self.choices.iter().find(is_of);
+        let mut kind = String::new();
+        let mut items = Vec::new();
+        for (step, own) in steps.iter().zip(shares(steps, exprs)) {
+            let Some((class, item)) = self.module(step, own, said) else { continue };
+            let variant = choice.and_then(|choice| {
+                let is_own = |(of, _): &&(usize, String)| matches!(step.what, What::Part(class) if class == *of);
+                Some((&choice.name, &choice.variants.iter().find(is_own)?.1))
+            });
+            match variant {
+                Some((name, variant)) => {
+                    kind.clone_from(name);
+                    items.push(Rust::call(format!("{name}::{variant}"), vec![item]));
+                }
+                None => {
+                    kind = class;
+                    items.push(item);
+                }
+            }
+        }
+        (format!("Vec<{kind}>"), items)
     }
 
     /// The channels that a layer makes: the classes, if it is the one that tells them apart.
