@@ -89,7 +89,7 @@ fn mixed() -> Graph {
                 concat(&[x, y.at("wide").conv(Size { h: kernel.0, w: kernel.1 }, 2 * narrow)])
             });
         }
-        x.global_avg_pool().flatten().at("head").linear(7).softmax()
+        x.at("pool").global_avg_pool().flatten().at("head").linear(7).softmax()
     })
     .expect("it builds")
 }
