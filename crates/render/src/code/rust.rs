@@ -57,7 +57,7 @@ impl Rust {
     pub(crate) fn closed(self) -> Rust {
         match self {
             Rust::Text(text) if text.contains(' ') => Rust::Text(format!("({text})")),
-            other => other,
+            rust @ (Rust::Text(_) | Rust::List(..) | Rust::Chain(..) | Rust::Closure(..)) => rust,
         }
     }
 

@@ -64,8 +64,8 @@ impl Said<'_, '_> {
         match expr {
             Expr::Same(Value::Pair(h, w)) => format!("[{h}, {w}]"),
             Expr::Argument { name, .. } if self.kind(name) == Kind::Pair => name.clone(),
-            other => {
-                let number = self.number(other);
+            Expr::Same(_) | Expr::Argument { .. } => {
+                let number = self.number(expr);
                 format!("[{number}, {number}]")
             }
         }
@@ -82,8 +82,8 @@ impl Said<'_, '_> {
             Expr::Argument { name, .. } if self.kind(name) == Kind::Pair => {
                 format!("around({name})")
             }
-            other => {
-                let number = self.number(other);
+            Expr::Same(_) | Expr::Argument { .. } => {
+                let number = self.number(expr);
                 explicit([&number; 4])
             }
         }
