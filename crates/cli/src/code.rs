@@ -12,7 +12,8 @@ use crate::output::print;
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   striate code resnet50 --to pytorch
-  striate code vgg16 --to pytorch --classes 10 -o vgg16.py")]
+  striate code vgg16 --to pytorch --classes 10 -o vgg16.py
+  striate code resnet18 --to burn -o src/resnet18.rs")]
 pub(crate) struct Code {
     /// A network: a name from `list`, or a file (.prototxt, .caffemodel, .onnx)
     model: String,
@@ -32,6 +33,8 @@ enum To {
     Pytorch,
     /// A keras.Model
     Keras,
+    /// A module of Burn, in Rust
+    Burn,
 }
 
 impl Code {
@@ -40,6 +43,7 @@ impl Code {
         let framework = match self.to {
             To::Pytorch => Framework::PyTorch,
             To::Keras => Framework::Keras,
+            To::Burn => Framework::Burn,
         };
         let text = code(&network.graph, &network.heading(), network.naming(), framework);
         match &self.output {

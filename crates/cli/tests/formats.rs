@@ -182,6 +182,8 @@ fn code_is_printed_or_written() {
     assert!(printed.is_empty());
     let keras = std::fs::read_to_string(&path).unwrap();
     assert!(keras.contains("from keras import"), "{keras}");
+    let (burn, _) = expect(0, &["code", "resnet18", "--to", "burn"]);
+    assert!(burn.contains("pub struct ResNet18 {"), "{burn}");
     let (_, error) = expect(2, &["code", "lenet5", "--to", "theano"]);
     assert!(error.contains("pytorch"), "{error}");
     expect(1, &["code", "lenet5", "--to", "keras", "-o", "/no/such/folder/x.py"]);

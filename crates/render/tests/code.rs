@@ -6,7 +6,8 @@ use common::{bottlenecks, heading, lenet5, lenet5_1998, snapshot, tower, vgg16};
 use striate_graph::{Graph, Naming, Shape, add, concat};
 use striate_render::{Framework, Heading, code};
 
-const BOTH: [(Framework, &str); 2] = [(Framework::PyTorch, "pytorch"), (Framework::Keras, "keras")];
+const ALL: [(Framework, &str); 3] =
+    [(Framework::PyTorch, "pytorch"), (Framework::Keras, "keras"), (Framework::Burn, "burn")];
 
 #[test]
 fn networks() {
@@ -18,7 +19,7 @@ fn networks() {
         ("tower", tower(true)),
     ];
     for (name, graph) in networks {
-        for (framework, word) in BOTH {
+        for (framework, word) in ALL {
             let text = code(&graph, &heading(name, ""), &Naming::NODES, framework);
             snapshot(&format!("code_{name}_{word}"), &text);
         }
@@ -33,15 +34,15 @@ fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
 }
 
 #[test]
-fn names_that_are_none_in_python_keep_apart() {
+fn names_that_are_none_in_the_language_keep_apart() {
     let graph = Graph::build(Shape::map(1, 8, 8), |x| {
         let x = x.at("a/b").conv(3, 2).at("a_b").conv(3, 2).at("forward").conv(3, 2);
         let x = x.at("lambda").conv(3, 2).at("1x1").conv(1, 2).at("b").conv(1, 2);
         x.at("b.c").conv(1, 3).flatten().at("fc").linear(4)
     })
     .unwrap();
-    let [pytorch, keras] =
-        BOTH.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
+    let [pytorch, keras, burn] =
+        ALL.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
     let names = between(&pytorch, "NAMES", "class");
     for row in [
         r#"(r"^a/b\.", "a_b.")"#,
@@ -55,6 +56,10 @@ fn names_that_are_none_in_python_keep_apart() {
     assert!(pytorch.contains(r#"("1x1", 2)"#), "{pytorch}");
     assert!(pytorch.contains("class Network(nn.Module):"), "{pytorch}");
     assert!(keras.contains(r#"x = conv(x, 2, 1, "1x1")"#), "{keras}");
+    let fields = between(&burn, "pub struct", "}");
+    for field in ["a_b", "a_b_", "forward", "lambda", "n1x1", "b", "b_c"] {
+        assert!(fields.contains(&format!("    {field}: Conv2d,")), "{field} in\n{fields}");
+    }
 }
 
 #[test]
@@ -110,8 +115,74 @@ fn what_tells_no_classes_apart_takes_none() {
     // Four maps of one pixel are what four classes are.
     assert!(text.contains("def build(classes=4):"), "{text}");
     let graph = Graph::build(Shape::map(3, 8, 8), |x| x.at("p").max_pool(2, 2)).unwrap();
-    for (framework, _) in BOTH {
-        let text = code(&graph, &Heading::default(), &Naming::NODES, framework);
-        assert!(text.contains("def build():"), "{text}");
+    let [pytorch, keras, burn] =
+        ALL.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
+    assert!(pytorch.contains("def build():"), "{pytorch}");
+    assert!(keras.contains("def build():"), "{keras}");
+    assert!(burn.contains("pub fn new(_device: &Device) -> Self {"), "{burn}");
+}
+
+#[test]
+fn in_rust_a_value_that_is_read_again_is_copied_and_the_last_reader_takes_it() {
+    let graph = Graph::build(Shape::map(3, 16, 16), |mut x| {
+        for (i, (narrow, stride)) in [(8, 1), (8, 2), (16, 1)].into_iter().enumerate() {
+            x = x.within(format!("block{i}"), |x| {
+                let y = x.at("narrow").conv(1, narrow).relu();
+                concat(&[
+                    y.at("left").conv(3, 2 * narrow).stride(stride),
+                    y.at("right").max_pool(3, stride).pad(1),
+                ])
+            });
+        }
+        x.flatten().at("fc").linear(10)
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::Burn);
+    let class = between(&text, "pub struct Block", "/// Fills");
+    for line in [
+        "right: MaxPool2d,",
+        "pub fn new(inputs: usize, width: usize, stride: usize, device: &Device) -> Self {",
+        ".with_stride([stride, stride])",
+        "let x = relu(self.narrow.forward(x));",
+        "let y = self.left.forward(x.clone());",
+        "let z = self.right.forward(x);",
+    ] {
+        assert!(class.contains(line), "{line} in\n{class}");
+    }
+    assert!(text.contains("block1: Block::new(24, 8, 2, device),"), "{text}");
+}
+
+#[test]
+fn in_rust_several_outputs_are_a_tuple_and_names_that_others_have_are_left_to_these() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        for name in ["linear1", "linear2"] {
+            x.within(name, |x| x.at("a").conv(3, 3).at("b").conv(3, 3)).output(name);
+        }
+        x.at("fc").conv(8, 2).pad(0).flatten()
+    })
+    .unwrap();
+    let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::Burn);
+    assert!(text.contains("linear1: LinearBlock,"), "{text}");
+    assert!(text.contains("-> (Tensor<2>, Tensor<4>, Tensor<4>) {"), "{text}");
+}
+
+#[test]
+fn in_rust_a_name_that_another_layer_had_in_the_file_is_not_taken_for_it() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        x.at("a").conv(3, 3).at("b").conv(3, 3).at("c").conv(8, 2).pad(0)
+    })
+    .unwrap();
+    let names = |rules| {
+        let naming = Naming::rules(rules);
+        let text = code(&graph, &Heading::default(), &naming, Framework::Burn);
+        between(&text, "const NAMES", "];").to_owned()
+    };
+    // In this order the one is done when the other begins.
+    let chain = names(&[("a", "b"), ("b", "d")]);
+    assert!(chain.contains(r#"(r"^b\.", "a.")"#), "{chain}");
+    let swap = names(&[("a", "b"), ("b", "a")]);
+    let rows = [r#"(r"^b\.(\w+)$", "=a.${1}")"#, r#"(r"^a\.(\w+)$", "=b.${1}")"#, r#"("^=", "")"#];
+    for row in rows {
+        assert!(swap.contains(row), "{row} in\n{swap}");
     }
 }

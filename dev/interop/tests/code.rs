@@ -17,10 +17,17 @@ fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
     network.run(x).unwrap().logits().data().to_vec()
 }
 
+/// What runs in Python; Burn's modules are another test's.
+#[derive(Clone, Copy)]
+enum Library {
+    PyTorch,
+    Keras,
+}
+
 /// A network there and back: how far the logits are apart, or what went wrong.
 fn trip(
     script: &mut Script,
-    framework: Framework,
+    library: Library,
     name: &str,
     graph: &Graph,
     naming: &Naming,
@@ -31,16 +38,16 @@ fn trip(
     let params = params(graph, &rng);
     let x = compare::images(graph.input(), 1, &mut rng.fork("x"));
     let heading = Heading { name, ..Heading::default() };
+    let (framework, word, file) = match library {
+        Library::PyTorch => (Framework::PyTorch, "pytorch", "pth"),
+        Library::Keras => (Framework::Keras, "keras", "weights.h5"),
+    };
     let text = code(graph, &heading, naming, framework);
     std::fs::write(path("code.py"), text).unwrap();
     let weights = path("weights.safetensors");
     save(&weights, graph, &params, naming, None, &BTreeMap::new(), Dtype::F32).unwrap();
     let view = View { shape: x.shape(), data: x.data() };
     write_tensors(&path("input.safetensors"), &[("x", view)]).unwrap();
-    let (word, file) = match framework {
-        Framework::PyTorch => ("pytorch", "pth"),
-        Framework::Keras => ("keras", "weights.h5"),
-    };
     let mut ask = |step: &str| match script.ask(&format!("{step} {}", folder.path().display())) {
         answer if answer == "ok" => Ok(()),
         answer => Err(format!("{step}: {answer}")),
@@ -53,21 +60,16 @@ fn trip(
     }
     let found = read_tensor(&path("output.safetensors")).unwrap();
     let apart = error(&logits(graph, &theirs, &x), found.data());
-    write(framework, &path(&format!("ours.{file}")), graph, &theirs).unwrap();
+    write(library, &path(&format!("ours.{file}")), graph, &theirs).unwrap();
     ask("back")?;
     Ok(apart)
 }
 
-fn write(
-    framework: Framework,
-    path: &Path,
-    graph: &Graph,
-    params: &Params,
-) -> Result<(), FormatError> {
+fn write(library: Library, path: &Path, graph: &Graph, params: &Params) -> Result<(), FormatError> {
     let (naming, nothing) = (&Naming::NODES, BTreeMap::new());
-    match framework {
-        Framework::PyTorch => save(path, graph, params, naming, None, &nothing, Dtype::F32),
-        Framework::Keras => save_keras(path, graph, params, naming, None, &nothing),
+    match library {
+        Library::PyTorch => save(path, graph, params, naming, None, &nothing, Dtype::F32),
+        Library::Keras => save_keras(path, graph, params, naming, None, &nothing),
     }
 }
 
@@ -77,12 +79,12 @@ fn told(error: &FormatError) -> String {
     format!("{error}: {}", reason.lines().take(6).collect::<Vec<_>>().join(", "))
 }
 
-fn every_network(framework: Framework) {
+fn every_network(library: Library) {
     let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
     let mut script = Script::start("generated.py");
     let (mut tried, mut wrong) = (0, Vec::new());
     for entry in striate_zoo::matching(&wanted) {
-        let trip = trip(&mut script, framework, entry.name, &small(entry), &entry.naming);
+        let trip = trip(&mut script, library, entry.name, &small(entry), &entry.naming);
         let what = match trip {
             Ok(apart) if apart <= 1e-4 => {
                 println!("{}: {apart:.1e}", entry.name);
@@ -100,7 +102,7 @@ fn every_network(framework: Framework) {
 
 /// Convolutions of some channels, and of each by itself: in parts of one form, with more maps than
 /// channels, and with a stride for each axis.
-fn groups(framework: Framework) {
+fn groups(library: Library) {
     let graph = Graph::build(Shape::map(3, 17, 16), |x| {
         let mut x = x.at("stem").conv(3, 8).relu();
         for (i, maps) in (1..).zip([12, 20]) {
@@ -117,26 +119,26 @@ fn groups(framework: Framework) {
     })
     .unwrap();
     let mut script = Script::start("generated.py");
-    let apart = trip(&mut script, framework, "groups", &graph, &Naming::NODES).unwrap();
+    let apart = trip(&mut script, library, "groups", &graph, &Naming::NODES).unwrap();
     assert!(apart <= 1e-4, "{apart:e}");
 }
 
 #[test]
 fn groups_in_pytorch() {
-    groups(Framework::PyTorch);
+    groups(Library::PyTorch);
 }
 
 #[test]
 fn groups_in_keras() {
-    groups(Framework::Keras);
+    groups(Library::Keras);
 }
 
 #[test]
 fn pytorch() {
-    every_network(Framework::PyTorch);
+    every_network(Library::PyTorch);
 }
 
 #[test]
 fn keras() {
-    every_network(Framework::Keras);
+    every_network(Library::Keras);
 }

@@ -102,6 +102,13 @@ pub(crate) struct Argument {
     values: Vec<Option<Value>>,
 }
 
+impl Argument {
+    /// What it is in some part.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        self.values.iter().copied().flatten()
+    }
+}
+
 /// Parts of one form.
 #[derive(Debug)]
 pub(crate) struct Class<'g> {
@@ -205,6 +212,11 @@ fn form(step: &Step<'_>) -> String {
         | Op::Concat
         | Op::Flatten) => format!("{other:?}"),
     };
+    // What is computed of a row is other code than what is computed of a map, in some languages.
+    let op = |node: &Node| match node.shape {
+        Shape::Map { .. } => op(node),
+        Shape::Flat(_) => format!("row {}", op(node)),
+    };
     let named = |what: String| format!("{what} {}", step.local);
     match &step.what {
         What::Op(node) if node.op.has_parameters() => named(op(node)),
@@ -235,6 +247,16 @@ pub(crate) fn overhang(pool: &Pool, from: Shape, to: Shape) -> Sides {
         right: reach(out_w, pool.stride.w, pool.kernel.w, w + left).max(right),
         top,
         left,
+    }
+}
+
+/// What is left of a padding without some of it.
+pub(crate) fn less(all: Sides, counted: Sides) -> Sides {
+    Sides {
+        top: all.top - counted.top,
+        left: all.left - counted.left,
+        bottom: all.bottom.saturating_sub(counted.bottom),
+        right: all.right.saturating_sub(counted.right),
     }
 }
 
@@ -600,6 +622,9 @@ fn about(body: &Body<'_>) -> String {
         }
         _ => {
             let words: Vec<String> = body.steps.iter().map(said).collect();
+            if words.len() > 2 && words.iter().all(|word| word == "part") {
+                return format!("{} parts, one after the other.", counted(words.len()));
+            }
             let text = words.join(", ");
             format!("{}.", capitalized(&text))
         }

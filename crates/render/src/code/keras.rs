@@ -5,14 +5,15 @@ use striate_graph::{Node, NodeId, Op, Shape};
 
 use super::class::{Class, Expr, Role};
 use super::flow::{Statement, flow};
-use super::outline::{Body, Outline, Step, What};
+use super::outline::{Body, Outline, PYTHON, Step, Style, What};
 use super::python::{Py, Python, identifier, quoted};
-use super::words::{arguments, column, literal, own, shares, spoken, usual};
-use super::{Source, codes, docstring, real};
+use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
+use super::words::{column, own, shares, usual};
+use super::{Source, real};
 
 /// The program, imports included.
 pub(crate) fn program(source: &Source<'_>) -> String {
-    let writer = Writer { outline: Outline::of(source.graph, false), source };
+    let writer = Writer { outline: Outline::of(source.graph, &STYLE), source };
     let mut functions = Python::default();
     for class in &writer.outline.classes {
         writer.function(&mut functions, class);
@@ -69,7 +70,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     }
     helpers.iter().for_each(|text| python.lines(text));
     let mut text = python.finish() + &functions;
-    text.push_str(if names.is_some() { super::RENAMED } else { "" });
+    text.push_str(if names.is_some() { RENAMED } else { "" });
     text.push_str(LOAD);
     text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
         .replace("@TURN@", if flattened.is_some() { TURN } else { "" })
@@ -77,6 +78,9 @@ pub(crate) fn program(source: &Source<'_>) -> String {
         .replace("@LEAF@", if depthwise { LEAF } else { "" })
         .replace("@KERNEL@", if depthwise { KERNEL } else { "" })
 }
+
+/// Layers are not told how many channels they read.
+const STYLE: Style = Style { inputs: false, ..PYTHON };
 
 /// More layers than this may be too many for Python's usual limit.
 const DEEP: usize = 900;
@@ -209,7 +213,7 @@ impl<'a> Writer<'a> {
         let all = run.iter().map(|s| self.arguments(body, class, s)).collect();
         let class = &self.outline.classes[class];
         let words: Vec<&str> = class.arguments.iter().map(|a| a.name.as_str()).collect();
-        let table = super::words::table(names, all, &words);
+        let table = table(names, all, &words);
         python.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
         let target = &run[0].target;
         let mut items = vec![Py::text(target), Py::text("name")];

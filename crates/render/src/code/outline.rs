@@ -3,13 +3,39 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use striate_graph::op::PoolKind;
+use striate_graph::op::{BatchNorm, PoolKind};
 use striate_graph::{Graph, Node, NodeId, Op};
 
 use super::class::{Class, Column, attributes, classes, lopsided};
 
 /// Parts within parts, at most.
 const DEEPEST: usize = 16;
+
+/// What an outline depends on of the language it is for.
+pub(crate) struct Style {
+    /// Whether a layer has to be told how many channels it reads.
+    pub(crate) inputs: bool,
+    /// What a layer or part may be called in its part, by its name there; also given all the names.
+    pub(crate) local: fn(&str, &HashSet<String>) -> String,
+    /// Names that nothing may have.
+    pub(crate) reserved: &'static [&'static str],
+    /// What is called by a number where it is no item of a sequence.
+    pub(crate) member: fn(&str) -> String,
+    /// What a convolution is called in the part that it forms with its normalisation.
+    pub(crate) own: &'static str,
+    /// Whether layers and parts called `0`, `1`, …, one after the other, are a sequence and no class.
+    pub(crate) is_sequence: fn(&[Step<'_>], &[Class<'_>]) -> bool,
+}
+
+/// Python's names, which PyTorch and Keras join by dots.
+pub(crate) const PYTHON: Style = Style {
+    inputs: true,
+    local: dotted,
+    reserved: &MODULE,
+    member: str::to_owned,
+    own: "",
+    is_sequence: are_modules,
+};
 
 /// Where an operand comes from: a step before, or what the part is fed.
 pub(crate) type Operand = Option<usize>;
@@ -76,15 +102,12 @@ struct Item {
 }
 
 impl<'g> Outline<'g> {
-    /// `inputs`: whether a layer has to be told how many channels it reads.
-    pub(crate) fn of(graph: &'g Graph, inputs: bool) -> Outline<'g> {
+    pub(crate) fn of(graph: &'g Graph, style: &'g Style) -> Outline<'g> {
         let classifier = classifier(graph);
         let mut root = tree(graph);
         dissolve(&mut root, graph, classifier);
-        rename(&mut root);
-        let mut keys = BTreeMap::new();
-        key(&root, "", &mut keys);
-        let mut reader = Reader { graph, inputs, classes: Vec::new(), made: HashMap::new() };
+        rename(&mut root, style);
+        let mut reader = Reader { graph, style, classes: Vec::new(), made: HashMap::new() };
         let height = height(&root);
         for level in 1..height {
             let mut parts = Vec::new();
@@ -93,9 +116,27 @@ impl<'g> Outline<'g> {
         }
         let body = reader.body(&root, "", graph.outputs().iter().map(|output| output.node));
         let classifier = classifier.map(|id| graph.node(id).name.as_str());
+        let mut keys = BTreeMap::new();
+        reader.keys(&root, "", "", &mut keys);
         let mut classes = reader.classes;
         distinguish(&mut classes);
         Outline { body, classes, classifier, keys }
+    }
+}
+
+impl Outline<'_> {
+    /// The normalisation that convolutions have in one part with them, if some do.
+    pub(crate) fn norm(&self) -> Option<&BatchNorm> {
+        let bodies = self.classes.iter().map(|class| &class.body);
+        let mut steps = std::iter::once(&self.body).chain(bodies).flat_map(|body| &body.steps);
+        steps.find_map(|step| match &step.what {
+            What::ConvNorm(_, Node { op: Op::BatchNorm(norm), .. }) => Some(norm),
+            What::ConvNorm(..)
+            | What::Op(_)
+            | What::Part(_)
+            | What::Sequence(_)
+            | What::Optional(_) => None,
+        })
     }
 }
 
@@ -169,7 +210,7 @@ fn scope_of<'n>(mut name: &'n str, names: &HashSet<&str>) -> &'n str {
 }
 
 /// The normalisation of each convolution that has one called after it.
-fn norms(graph: &Graph) -> HashMap<NodeId, NodeId> {
+pub(crate) fn norms(graph: &Graph) -> HashMap<NodeId, NodeId> {
     let uses = graph.uses();
     let mut norms = HashMap::new();
     let mut first = None;
@@ -257,32 +298,36 @@ fn height(scope: &Scope) -> usize {
     1 + scope.scopes.iter().map(|(_, scope)| height(scope)).max().unwrap_or(0)
 }
 
-/// Gives items and scopes names that a part can have: no slashes, which Keras does not take, at
-/// most one dot, and that not behind a layer; and none that the modules of PyTorch have themselves.
-fn rename(scope: &mut Scope) {
+/// Gives items and scopes names that they can have, each its own.
+fn rename(scope: &mut Scope, style: &Style) {
     let locals = scope.items.iter().map(|item| &item.local);
     let locals = locals.chain(scope.scopes.iter().map(|(local, _)| local));
     let whole: HashSet<String> = locals.cloned().collect();
-    let mut taken: HashSet<String> = RESERVED.iter().map(|&name| name.to_owned()).collect();
+    let mut taken: HashSet<String> = style.reserved.iter().map(|&name| name.to_owned()).collect();
     let mut plain = |local: &mut String| {
-        *local = local.replace('/', "_");
-        *local = match local.split_once('.') {
-            Some((head, tail)) if !whole.contains(head) => {
-                format!("{head}.{}", tail.replace('.', "_"))
-            }
-            Some(_) | None => local.replace('.', "_"),
-        };
+        *local = (style.local)(local, &whole);
         while local.is_empty() || local.ends_with('.') || !taken.insert(local.clone()) {
             local.push('_');
         }
     };
     scope.items.iter_mut().for_each(|item| plain(&mut item.local));
     scope.scopes.iter_mut().for_each(|(local, _)| plain(local));
-    scope.scopes.iter_mut().for_each(|(_, inner)| rename(inner));
+    scope.scopes.iter_mut().for_each(|(_, inner)| rename(inner, style));
+}
+
+/// No slashes, which Keras does not take; at most one dot, and that not behind a layer.
+fn dotted(local: &str, whole: &HashSet<String>) -> String {
+    let local = local.replace('/', "_");
+    match local.split_once('.') {
+        Some((head, tail)) if !whole.contains(head) => {
+            format!("{head}.{}", tail.replace('.', "_"))
+        }
+        Some(_) | None => local.replace('.', "_"),
+    }
 }
 
 /// What `torch.nn.Module` calls its own.
-const RESERVED: [&str; 44] = [
+const MODULE: [&str; 44] = [
     "add_module",
     "apply",
     "bfloat16",
@@ -329,19 +374,6 @@ const RESERVED: [&str; 44] = [
     "zero_grad",
 ];
 
-fn key(scope: &Scope, prefix: &str, keys: &mut BTreeMap<NodeId, String>) {
-    for item in &scope.items {
-        let own = format!("{prefix}{}", item.local);
-        if let Some(norm) = item.norm {
-            keys.insert(norm, format!("{own}.bn"));
-        }
-        keys.insert(item.node, own);
-    }
-    for (local, scope) in &scope.scopes {
-        key(scope, &format!("{prefix}{local}."), keys);
-    }
-}
-
 /// What became of a scope.
 #[derive(Clone, Debug)]
 enum Made<'g> {
@@ -352,7 +384,7 @@ enum Made<'g> {
 
 struct Reader<'g> {
     graph: &'g Graph,
-    inputs: bool,
+    style: &'g Style,
     classes: Vec<Class<'g>>,
     /// By the path of the scope.
     made: HashMap<String, Made<'g>>,
@@ -374,7 +406,7 @@ impl<'g> Reader<'g> {
 
     fn classify(&mut self, parts: Vec<(String, Body<'g>)>) {
         let (chains, parts): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, body)| is_sequence(body));
+            parts.into_iter().partition(|(_, body)| self.is_sequence(body));
         for (path, body) in chains {
             self.made.insert(path, Made::Sequence(body.steps));
         }
@@ -384,6 +416,17 @@ impl<'g> Reader<'g> {
         for (path, class, member) in members {
             self.made.insert(path, Made::Part(first + class, member));
         }
+    }
+
+    /// Whether it is layers and parts called by their numbers, one after the other.
+    fn is_sequence(&self, body: &Body<'g>) -> bool {
+        let chained = body.steps.iter().enumerate().all(|(i, step)| {
+            let before = i.checked_sub(1);
+            step.local == i.to_string() && step.inputs == [before]
+        });
+        let last = body.steps.len().checked_sub(1);
+        let is_sequence = self.style.is_sequence;
+        chained && body.outputs == [last] && is_sequence(&body.steps, &self.classes)
     }
 
     /// Steps in the order of the branches.
@@ -430,6 +473,26 @@ impl<'g> Reader<'g> {
         Body { steps, outputs: outputs.collect() }
     }
 
+    /// What nodes are called in the code: `prefix` is that of the scope at `path`.
+    fn keys(&self, scope: &Scope, path: &str, prefix: &str, keys: &mut BTreeMap<NodeId, String>) {
+        let called = |local: &str| match self.made.get(path) {
+            Some(Made::Sequence(_)) => format!("{prefix}{local}"),
+            Some(Made::Part(..)) | None => format!("{prefix}{}", (self.style.member)(local)),
+        };
+        for item in &scope.items {
+            let mut key = called(&item.local);
+            if let Some(norm) = item.norm {
+                keys.insert(norm, format!("{key}.bn"));
+                key.push_str(self.style.own);
+            }
+            keys.insert(item.node, key);
+        }
+        for (local, inner) in &scope.scopes {
+            let prefix = format!("{}.", called(local));
+            self.keys(inner, &format!("{path}{local}."), &prefix, keys);
+        }
+    }
+
     fn step(&self, scope: &Scope, path: &str, at: usize, inputs: Vec<Operand>) -> Step<'g> {
         let else_input = None;
         if let Some(item) = scope.items.get(at) {
@@ -438,7 +501,7 @@ impl<'g> Reader<'g> {
                 Some(norm) => What::ConvNorm(node, self.graph.node(norm)),
                 None => What::Op(node),
             };
-            let columns = attributes(self.graph, node, self.inputs);
+            let columns = attributes(self.graph, node, self.style.inputs);
             return Step { local: item.local.clone(), what, inputs, columns, else_input };
         }
         let local = &scope.scopes[at - scope.items.len()].0;
@@ -455,18 +518,13 @@ impl<'g> Reader<'g> {
     }
 }
 
-/// Whether it is layers and parts called by their numbers, one after the other.
-fn is_sequence(body: &Body<'_>) -> bool {
-    let chained = body.steps.iter().enumerate().all(|(i, step)| {
-        let before = i.checked_sub(1);
-        step.local == i.to_string() && step.inputs == [before]
-    });
-    let layers = body.steps.iter().all(|step| match &step.what {
+/// Whether an `nn.Sequential` can hold them.
+fn are_modules(steps: &[Step<'_>], _: &[Class<'_>]) -> bool {
+    steps.iter().all(|step| match &step.what {
         What::Op(node) => is_module(&node.op),
         What::Part(_) | What::Sequence(_) => true,
         What::ConvNorm(..) | What::Optional(_) => false,
-    });
-    chained && layers && body.outputs == [body.steps.len().checked_sub(1)]
+    })
 }
 
 /// Whether PyTorch has a module that does just that.

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use striate_graph::op::{BatchNorm, Clip, Lrn, Pool, PoolKind, Tanh};
 use striate_graph::{Graph, Node, Op, Shape, Sides};
 
-use super::class::{Class, Expr, Role, lopsided, overhang};
+use super::class::{Class, Expr, Role, less, lopsided, overhang};
 use super::flow::{Statement, flow};
-use super::outline::{Body, Outline, Step, What, is_module};
+use super::outline::{Body, Outline, PYTHON, Step, What, is_module};
 use super::python::{Py, Python, is_identifier, keyword, quoted};
-use super::words::{arguments, column, literal, own, shares, spoken, table, usual};
-use super::{Source, codes, docstring, real};
+use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
+use super::words::{column, own, shares, usual};
+use super::{Source, real};
 
 /// The program, imports included.
 pub(crate) fn program(source: &Source<'_>) -> String {
     let graph = source.graph;
-    let writer = Writer { graph, outline: Outline::of(graph, true) };
+    let writer = Writer { graph, outline: Outline::of(graph, &PYTHON) };
     let mut modules = Python::default();
     for class in &writer.outline.classes {
         writer.class(&mut modules, class);
@@ -49,9 +50,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     if graph.nodes().iter().any(unscaled) {
         python.lines(UNSCALED);
     }
-    if modules.contains("ConvBn(") && writer.has_conv_norm() {
-        writer.conv_norm(&mut python);
-    }
+    writer.conv_norm(&mut python);
     if modules.contains("Subsample(") {
         python.lines(SUBSAMPLE);
     }
@@ -64,7 +63,7 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     }
     let mut text = python.finish() + &modules;
     text.push_str(&source.build(writer.outline.classifier.is_some()));
-    text.push_str(if sources.is_some() { super::RENAMED } else { "" });
+    text.push_str(if sources.is_some() { RENAMED } else { "" });
     text.push_str(LOAD);
     let name = if sources.is_some() { "renamed(name)" } else { "name" };
     text.replace("@KEY@", name)
@@ -540,23 +539,9 @@ impl Writer<'_> {
         }
     }
 
-    fn has_conv_norm(&self) -> bool {
-        let mut bodies = vec![&self.outline.body];
-        bodies.extend(self.outline.classes.iter().map(|class| &class.body));
-        let mut steps = bodies.iter().flat_map(|body| &body.steps);
-        steps.any(|step| matches!(step.what, What::ConvNorm(..)))
-    }
-
     /// The class of a convolution called `conv` with a normalisation called `conv.bn`.
     fn conv_norm(&self, python: &mut Python) {
-        let bodies = self.outline.classes.iter().map(|class| &class.body);
-        let mut steps =
-            std::iter::once(&self.outline.body).chain(bodies).flat_map(|body| &body.steps);
-        let norm = steps.find_map(|step| match &step.what {
-            What::ConvNorm(_, norm) => Some(&norm.op),
-            What::Op(_) | What::Part(_) | What::Sequence(_) | What::Optional(_) => None,
-        });
-        let Some(Op::BatchNorm(norm)) = norm else { return };
+        let Some(norm) = self.outline.norm() else { return };
         let mut items = vec![Py::text("self.out_channels")];
         items.extend(norm_options(norm));
         python.lines(CONV_BN);
@@ -569,15 +554,6 @@ impl Writer<'_> {
             python.line("def forward(self, x):");
             python.block(|python| python.line("return self.bn(super().forward(x))"));
         });
-    }
-}
-
-fn less(all: Sides, counted: Sides) -> Sides {
-    Sides {
-        top: all.top - counted.top,
-        left: all.left - counted.left,
-        bottom: all.bottom.saturating_sub(counted.bottom),
-        right: all.right.saturating_sub(counted.right),
     }
 }
 
