@@ -1,5 +1,6 @@
 use striate_graph::op::{AddScaled, PoolKind, Tanh};
 use striate_graph::{Graph, Node, NodeId, Op, Output};
+use striate_kernels::Conv;
 
 use super::program::{Action, Program, Step, Tail};
 use crate::geometry;
@@ -73,7 +74,13 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
         // A row is a map of one pixel.
         Op::Flatten if from.area() == 1 => return Lowered::View,
         Op::Flatten => Action::Flatten,
-        Op::Conv2d(op) => Action::Conv(geometry::conv(op, 1, from, to), Tail::default()),
+        Op::Conv2d(op) => {
+            let (conv, tail) = (geometry::conv(op, 1, from, to), Tail::default());
+            match reads_all(&conv) {
+                true => Action::Linear { from: from.chw(), outputs: op.out, tail },
+                false => Action::Conv(conv, tail),
+            }
+        }
         Op::Linear(op) => {
             Action::Linear { from: from.chw(), outputs: op.out, tail: Tail::default() }
         }
@@ -101,6 +108,13 @@ fn action(graph: &Graph, node: &Node) -> Lowered {
     }))
 }
 
+/// Whether each output is a sum of all of the map: LeNet-5's C5, classifiers that are written as
+/// convolutions.
+fn reads_all(conv: &Conv) -> bool {
+    let Conv { input: [_, h, w], kernel, pad, dilation, groups, .. } = *conv;
+    (kernel, pad, dilation, groups) == ([h, w], [0; 4], [1; 2], 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +134,15 @@ mod tests {
         assert_eq!(kinds, ["pack", "adaptive average pool", "flatten", "linear"]);
         assert_eq!(program.steps[1].nodes, [graph.find("head").unwrap()]);
         assert_eq!(program.steps[2].inputs, [program.input]);
+    }
+
+    #[test]
+    fn a_convolution_of_the_whole_map_is_a_linear_layer() {
+        let graph =
+            Graph::build(Shape::map(2, 4, 3), |x| x.conv((4, 3), 5).pad(0).conv(1, 7).conv(3, 4))
+                .unwrap();
+        let program = lower(&graph, graph.outputs());
+        let kinds: Vec<&str> = program.steps.iter().map(|step| step.action.word()).collect();
+        assert_eq!(kinds, ["pack", "linear", "linear", "conv"]);
     }
 }
