@@ -62,9 +62,9 @@ fn names_that_are_none_in_the_language_keep_apart() {
     }
 }
 
-#[test]
-fn parts_of_one_form_are_a_class_and_numbers_that_differ_its_arguments() {
-    let graph = Graph::build(Shape::map(3, 16, 16), |mut x| {
+/// Parts of one form, each with two branches.
+fn blocks() -> Graph {
+    Graph::build(Shape::map(3, 16, 16), |mut x| {
         for (i, (narrow, stride)) in [(8, 1), (8, 2), (16, 1)].into_iter().enumerate() {
             x = x.within(format!("block{i}"), |x| {
                 let y = x.at("narrow").conv(1, narrow).relu();
@@ -76,7 +76,12 @@ fn parts_of_one_form_are_a_class_and_numbers_that_differ_its_arguments() {
         }
         x.flatten().at("fc").linear(10)
     })
-    .unwrap();
+    .unwrap()
+}
+
+#[test]
+fn parts_of_one_form_are_a_class_and_numbers_that_differ_its_arguments() {
+    let graph = blocks();
     let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::PyTorch);
     assert_eq!(text.matches("class ").count(), 2, "{text}");
     let class = between(&text, "class Block", "class Network");
@@ -124,19 +129,7 @@ fn what_tells_no_classes_apart_takes_none() {
 
 #[test]
 fn in_rust_a_value_that_is_read_again_is_copied_and_the_last_reader_takes_it() {
-    let graph = Graph::build(Shape::map(3, 16, 16), |mut x| {
-        for (i, (narrow, stride)) in [(8, 1), (8, 2), (16, 1)].into_iter().enumerate() {
-            x = x.within(format!("block{i}"), |x| {
-                let y = x.at("narrow").conv(1, narrow).relu();
-                concat(&[
-                    y.at("left").conv(3, 2 * narrow).stride(stride),
-                    y.at("right").max_pool(3, stride).pad(1),
-                ])
-            });
-        }
-        x.flatten().at("fc").linear(10)
-    })
-    .unwrap();
+    let graph = blocks();
     let text = code(&graph, &Heading::default(), &Naming::NODES, Framework::Burn);
     let class = between(&text, "pub struct Block", "/// Fills");
     for line in [

@@ -12,13 +12,11 @@ use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::{Axis, PANEL};
 
 use crate::Dtype;
+use crate::pieces::PIECE;
 use crate::positioned::Positioned;
 
 /// Threads that turn, at most: each has a part.
 const THREADS: usize = 4;
-
-/// Values that are encoded at a time.
-const PIECE: usize = 1 << 16;
 
 /// Writes the values of parameters, each with its view in Keras's order, one after the other from a
 /// byte on.

@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 use striate_graph::{Graph, Node, Op};
 
 use super::class::{Argument, Class, Expr};
+use super::lines::{Expression, Lines};
 use super::outline::{Body, Outline, Step, Style, What};
-use super::rust::{Lines, Rust, identifier, local, raw};
+use super::rust::{Rust, identifier, local, packed, raw};
 use super::words::{own, shares};
 use super::{Source, codes, real, wrapped};
 use choice::Choice;
@@ -217,7 +218,7 @@ fn imports(lines: &mut Lines, program: &str) {
     for (line, items) in imports {
         match items[..] {
             [] => lines.line(line),
-            _ => lines.packed(&line, &items, "};"),
+            _ => packed(lines, &line, &items, "};"),
         }
     }
 }

@@ -5,8 +5,9 @@ use striate_graph::{Node, NodeId, Op, Shape};
 
 use super::class::{Class, Expr, Role};
 use super::flow::{Statement, flow};
+use super::lines::{Expression, Lines};
 use super::outline::{Body, Outline, PYTHON, Step, Style, What};
-use super::python::{Py, Python, identifier, quoted};
+use super::python::{Py, identifier, quoted};
 use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
 use super::words::{column, own, shares, usual};
 use super::{Source, real};
@@ -14,62 +15,62 @@ use super::{Source, real};
 /// The program, imports included.
 pub(crate) fn program(source: &Source<'_>) -> String {
     let writer = Writer { outline: Outline::of(source.graph, &STYLE), source };
-    let mut functions = Python::default();
+    let mut functions = Lines::default();
     for class in &writer.outline.classes {
         writer.function(&mut functions, class);
     }
     writer.build(&mut functions);
     let functions = functions.finish();
 
-    let mut python = Python::default();
-    python.lines(&source.docstring("Keras"));
-    python.line("");
+    let mut lines = Lines::default();
+    lines.lines(&source.docstring("Keras"));
+    lines.line("");
     let names = source.names(&writer.outline.keys);
-    python.line("import json");
+    lines.line("import json");
     if names.is_some() {
-        python.line("import re");
+        lines.line("import re");
     }
-    python.line("import struct");
+    lines.line("import struct");
     let deep = source.graph.nodes().len() > DEEP;
     if deep {
-        python.line("import sys");
+        lines.line("import sys");
     }
-    python.line("");
-    python.line("import numpy as np");
+    lines.line("");
+    lines.line("import numpy as np");
     let helpers: Vec<&str> =
         HELPERS.iter().filter(|(name, _)| calls(&functions, name)).map(|(_, text)| *text).collect();
     let ops = functions.contains("ops.") || helpers.iter().any(|text| text.contains("ops."));
-    python.line(if ops {
+    lines.line(if ops {
         "from keras import Input, Model, layers, ops"
     } else {
         "from keras import Input, Model, layers"
     });
     if deep {
-        python.line("");
-        python.line("# Keras follows a model by a call a layer, each within the one before.");
-        python.line(format!("sys.setrecursionlimit({})", 20 * source.graph.nodes().len()));
+        lines.line("");
+        lines.line("# Keras follows a model by a call a layer, each within the one before.");
+        lines.line(format!("sys.setrecursionlimit({})", 20 * source.graph.nodes().len()));
     }
     if let Some(names) = &names {
-        python.line("");
-        python.line("# What weight files call the layers, and what they are called here.");
-        python.put("NAMES = ", names, "");
+        lines.line("");
+        lines.line("# What weight files call the layers, and what they are called here.");
+        lines.put("NAMES = ", names, "");
     }
     let (flattened, depthwise) = (writer.flattened(), writer.depthwise());
     if let Some(maps) = &flattened {
-        python.line("");
-        python.line("# The maps that are flattened before these layers, their channels first.");
-        python.put("FLATTENED = ", maps, "");
+        lines.line("");
+        lines.line("# The maps that are flattened before these layers, their channels first.");
+        lines.put("FLATTENED = ", maps, "");
     }
     if let Some(codes) = source.graph.nodes().iter().find_map(codes) {
-        python.line("");
-        python.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
-        python.put("CODES = ", &codes, "");
+        lines.line("");
+        lines.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
+        lines.put("CODES = ", &codes, "");
     }
     if helpers.iter().any(|text| text.contains("pair(") || text.contains("edges(")) {
-        python.lines(EDGES);
+        lines.lines(EDGES);
     }
-    helpers.iter().for_each(|text| python.lines(text));
-    let mut text = python.finish() + &functions;
+    helpers.iter().for_each(|text| lines.lines(text));
+    let mut text = lines.finish() + &functions;
     text.push_str(if names.is_some() { RENAMED } else { "" });
     text.push_str(LOAD);
     text.replace("@KEY@", if names.is_some() { "renamed(name)" } else { "name" })
@@ -94,7 +95,7 @@ struct Writer<'a> {
 type Place<'c, 'g> = Option<&'c Class<'g>>;
 
 impl<'a> Writer<'a> {
-    fn function(&self, python: &mut Python, class: &Class<'a>) {
+    fn function(&self, lines: &mut Lines, class: &Class<'a>) {
         let mut parameters = vec![Py::text("x"), Py::text("name")];
         parameters.extend(class.arguments.iter().map(|argument| {
             Py::text(match argument.role.default() {
@@ -102,15 +103,15 @@ impl<'a> Writer<'a> {
                 None => argument.name.clone(),
             })
         }));
-        python.lines("\n\n");
-        python.put(&format!("def {}", snake(&class.name)), &Py::call("", parameters), ":");
-        python.block(|python| {
-            python.line(docstring(&class.about));
-            self.body(python, &class.body, Some(class));
+        lines.lines("\n\n");
+        lines.put(&format!("def {}", snake(&class.name)), &Py::call("", parameters), ":");
+        lines.block(|lines| {
+            lines.line(docstring(&class.about));
+            self.body(lines, &class.body, Some(class));
         });
     }
 
-    fn build(&self, python: &mut Python) {
+    fn build(&self, lines: &mut Lines) {
         let graph = self.source.graph;
         let (classes, shape) = (graph.classes(), graph.input());
         let shape = match shape {
@@ -121,12 +122,12 @@ impl<'a> Writer<'a> {
             Some(_) => format!("classes={classes}"),
             None => String::new(),
         };
-        python.lines("\n\n");
-        python.line(format!("def build({parameters}):"));
-        python.block(|python| {
-            python.line(docstring(&self.source.about()));
-            python.line(format!("x = inputs = Input({shape})"));
-            self.body(python, &self.outline.body, None);
+        lines.lines("\n\n");
+        lines.line(format!("def build({parameters}):"));
+        lines.block(|lines| {
+            lines.line(docstring(&self.source.about()));
+            lines.line(format!("x = inputs = Input({shape})"));
+            self.body(lines, &self.outline.body, None);
         });
     }
 
@@ -156,14 +157,14 @@ impl<'a> Writer<'a> {
         place.map_or_else(|| own(&body.steps[at]), |class| class.exprs[at].clone())
     }
 
-    fn body(&self, python: &mut Python, body: &Body<'a>, place: Place<'_, 'a>) {
+    fn body(&self, lines: &mut Lines, body: &Body<'a>, place: Place<'_, 'a>) {
         let (statements, outputs) = flow(body, true);
         let mut rest = &statements[..];
         while let Some(statement) = rest.first() {
             let run = self.run(body, place, rest);
             if run > 1 {
-                self.table(python, body, &rest[..run]);
-            } else if self.statement(python, body, place, statement, rest.len() == 1) {
+                self.table(lines, body, &rest[..run]);
+            } else if self.statement(lines, body, place, statement, rest.len() == 1) {
                 return;
             }
             rest = &rest[run..];
@@ -173,10 +174,10 @@ impl<'a> Writer<'a> {
             several => format!("[{}]", several.join(", ")),
         };
         match place {
-            Some(_) => python.line(format!("return {outputs}")),
+            Some(_) => lines.line(format!("return {outputs}")),
             None => {
                 let name = quoted(&identifier(self.source.heading.name));
-                python.line(format!("return Model(inputs, {outputs}, name={name})"));
+                lines.line(format!("return Model(inputs, {outputs}, name={name})"));
             }
         }
     }
@@ -207,25 +208,25 @@ impl<'a> Writer<'a> {
     }
 
     /// Parts one after the other: what differs is a table.
-    fn table(&self, python: &mut Python, body: &Body<'a>, run: &[Statement]) {
+    fn table(&self, lines: &mut Lines, body: &Body<'a>, run: &[Statement]) {
         let What::Part(class) = body.steps[run[0].steps[0]].what else { return };
         let names = run.iter().map(|s| quoted(&body.steps[s.steps[0]].local)).collect();
         let all = run.iter().map(|s| self.arguments(body, class, s)).collect();
         let class = &self.outline.classes[class];
         let words: Vec<&str> = class.arguments.iter().map(|a| a.name.as_str()).collect();
         let table = table(names, all, &words);
-        python.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
+        lines.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
         let target = &run[0].target;
         let mut items = vec![Py::text(target), Py::text("name")];
         items.extend(table.arguments);
         let call = Py::call(snake(&class.name), items);
-        python.block(|python| python.put(&format!("{target} = "), &call, ""));
+        lines.block(|lines| lines.put(&format!("{target} = "), &call, ""));
     }
 
     /// The `last` statement of a part is what it returns; whether it was.
     fn statement(
         &self,
-        python: &mut Python,
+        lines: &mut Lines,
         body: &Body<'a>,
         place: Place<'_, 'a>,
         statement: &Statement,
@@ -235,24 +236,24 @@ impl<'a> Writer<'a> {
         let exprs = self.exprs(body, place, statement.steps[0]);
         let inside = place.is_some();
         if let (What::Optional(chain), Some(instead)) = (&first.what, &statement.instead) {
-            python.line(format!("if {}:", spoken(&exprs[0], "")));
-            python.block(|python| {
+            lines.line(format!("if {}:", spoken(&exprs[0], "")));
+            lines.block(|lines| {
                 let mut x = statement.operands[0].clone();
                 for (step, own) in chain.iter().zip(shares(chain, &exprs[1..])) {
                     let value =
                         self.applied(step, own, &[Py::text(&x)], &name(inside, &step.local));
-                    python.put(&format!("{target} = "), &value, "");
+                    lines.put(&format!("{target} = "), &value, "");
                     x.clone_from(target);
                 }
             });
-            python.line("else:");
-            python.block(|python| python.line(format!("{target} = {instead}")));
+            lines.line("else:");
+            lines.block(|lines| lines.line(format!("{target} = {instead}")));
             return false;
         }
         let mut operands: Vec<Py> = statement.operands.iter().map(Py::text).collect();
         let mut steps = &statement.steps[..];
         if let What::Sequence(layers) = &first.what {
-            self.sequence(python, layers, &exprs, statement, &first.local, inside);
+            self.sequence(lines, layers, &exprs, statement, &first.local, inside);
             operands = vec![Py::text(target)];
             steps = &steps[1..];
             if steps.is_empty() {
@@ -273,19 +274,19 @@ impl<'a> Writer<'a> {
         // In one line if it is short enough, else a line each.
         let assigned = format!("{target} = ");
         let returned = if last && inside { "return " } else { &assigned };
-        if python.fits(returned, &nested[0]) {
+        if lines.fits(returned, &nested[0], "") {
             apart = nested;
         }
         let end = apart.len() - 1;
-        apart[..end].iter().for_each(|value| python.put(&assigned, value, ""));
-        python.put(returned, &apart[end], "");
+        apart[..end].iter().for_each(|value| lines.put(&assigned, value, ""));
+        lines.put(returned, &apart[end], "");
         last && inside
     }
 
     /// Layers and parts called by their numbers; equal ones in a row are a loop.
     fn sequence(
         &self,
-        python: &mut Python,
+        lines: &mut Lines,
         steps: &[Step<'a>],
         exprs: &[Expr],
         statement: &Statement,
@@ -305,14 +306,14 @@ impl<'a> Writer<'a> {
             };
             let run = (at..steps.len()).take_while(same).count();
             if run > 2 && x == *target {
-                python.line(format!("for i in range({at}, {}):", at + run));
+                lines.line(format!("for i in range({at}, {}):", at + run));
                 let prefix = if inside { "{name}." } else { "" };
                 let name = Py::Text(format!("f\"{prefix}{local}.{{i}}\""));
-                python.block(|python| python.put(&format!("{target} = "), &call(&x, &name), ""));
+                lines.block(|lines| lines.put(&format!("{target} = "), &call(&x, &name), ""));
                 at += run;
             } else {
                 let name = name(inside, &format!("{local}.{at}"));
-                python.put(&format!("{target} = "), &call(&x, &name), "");
+                lines.put(&format!("{target} = "), &call(&x, &name), "");
                 at += 1;
             }
             x.clone_from(target);

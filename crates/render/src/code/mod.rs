@@ -4,6 +4,7 @@ mod burn;
 mod class;
 mod flow;
 mod keras;
+mod lines;
 mod names;
 mod outline;
 mod python;

@@ -1,7 +1,6 @@
 //! Python as `black` formats it.
 
-/// The longest line.
-const WIDTH: usize = 88;
+use super::lines::{Expression, Lines};
 
 /// An expression, as far as it is broken over lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,10 +33,12 @@ impl Py {
     pub(crate) fn after(text: impl Into<String>, py: Py) -> Py {
         Py::After(text.into(), Box::new(py))
     }
+}
 
-    /// On one line.
-    pub(crate) fn flat(&self) -> String {
-        let joined = |items: &[Py]| items.iter().map(Py::flat).collect::<Vec<_>>().join(", ");
+impl Expression for Py {
+    const WIDTH: usize = 88;
+
+    fn flat(&self) -> String {
         match self {
             Py::Text(text) => text.clone(),
             Py::Call(open, items, close) => format!("{open}{}{close}", joined(items)),
@@ -48,76 +49,36 @@ impl Py {
             Py::After(before, py) => format!("{before}{}", py.flat()),
         }
     }
-}
 
-/// Lines of a program.
-#[derive(Debug, Default)]
-pub(crate) struct Python {
-    text: String,
-    depth: usize,
-}
-
-impl Python {
-    /// A line, or an empty one.
-    pub(crate) fn line(&mut self, line: impl AsRef<str>) {
-        if !line.as_ref().is_empty() {
-            self.text.extend(std::iter::repeat_n("    ", self.depth));
-            self.text.push_str(line.as_ref());
-        }
-        self.text.push('\n');
-    }
-
-    /// Lines as they are, at this depth.
-    pub(crate) fn lines(&mut self, lines: &str) {
-        lines.lines().for_each(|line| self.line(line));
-    }
-
-    /// What stands below a line that ends in a colon.
-    pub(crate) fn block<T>(&mut self, inside: impl FnOnce(&mut Python) -> T) -> T {
-        self.depth += 1;
-        let result = inside(self);
-        self.depth -= 1;
-        result
-    }
-
-    /// A statement, over as many lines as it needs.
-    pub(crate) fn put(&mut self, before: &str, py: &Py, after: &str) {
-        let flat = format!("{before}{}{after}", py.flat());
-        if self.fits(before, &Py::Text(format!("{}{after}", py.flat()))) {
-            return self.line(flat);
-        }
-        match py {
-            Py::Text(_) => self.line(flat),
-            Py::After(more, py) => self.put(&format!("{before}{more}"), py, after),
+    fn broken(&self, lines: &mut Lines, before: &str, after: &str) {
+        match self {
+            Py::Text(text) => lines.line(format!("{before}{text}{after}")),
+            Py::After(more, py) => lines.put(&format!("{before}{more}"), &**py, after),
             Py::Call(open, items, close) => {
-                self.line(format!("{before}{open}"));
-                self.block(|python| python.items(items, false));
-                self.line(format!("{close}{after}"));
+                lines.line(format!("{before}{open}"));
+                lines.block(|lines| put_items(lines, items, false));
+                lines.line(format!("{close}{after}"));
             }
             Py::Row(open, items, close) => {
-                self.line(format!("{before}{open}"));
-                self.block(|python| python.items(items, items.len() > 1));
-                self.line(format!("{close}{after}"));
+                lines.line(format!("{before}{open}"));
+                lines.block(|lines| put_items(lines, items, items.len() > 1));
+                lines.line(format!("{close}{after}"));
             }
         }
     }
+}
 
-    /// Whether a statement has room on one line.
-    pub(crate) fn fits(&self, before: &str, py: &Py) -> bool {
-        4 * self.depth + before.chars().count() + py.flat().chars().count() <= WIDTH
-    }
+fn joined(items: &[Py]) -> String {
+    items.iter().map(Py::flat).collect::<Vec<_>>().join(", ")
+}
 
-    fn items(&mut self, items: &[Py], apart: bool) {
-        let flat = items.iter().map(Py::flat).collect::<Vec<_>>().join(", ");
-        // An argument that is unpacked, or that stands alone, has a comma behind it as well.
-        if !apart && 4 * self.depth + flat.chars().count() <= WIDTH {
-            return self.line(flat);
-        }
-        items.iter().for_each(|item| self.put("", item, ","));
-    }
-
-    pub(crate) fn finish(self) -> String {
-        self.text
+/// Items on a line, or each on its own.
+fn put_items(lines: &mut Lines, items: &[Py], apart: bool) {
+    let flat = joined(items);
+    // An argument that is unpacked, or that stands alone, has a comma behind it as well.
+    match !apart && lines.has_room::<Py>(&flat) {
+        true => lines.line(flat),
+        false => items.iter().for_each(|item| lines.put("", item, ",")),
     }
 }
 
@@ -170,9 +131,12 @@ mod tests {
     use super::*;
 
     fn printed(depth: usize, before: &str, py: &Py, after: &str) -> String {
-        let mut python = Python { depth, ..Python::default() };
-        python.put(before, py, after);
-        python.finish()
+        let mut lines = Lines::default();
+        match depth {
+            0 => lines.put(before, py, after),
+            _ => lines.block(|lines| lines.put(before, py, after)),
+        }
+        lines.finish()
     }
 
     #[test]

@@ -7,8 +7,9 @@ use striate_graph::{Graph, Node, Op, Shape, Sides};
 
 use super::class::{Class, Expr, Role, less, lopsided, overhang};
 use super::flow::{Statement, flow};
+use super::lines::{Expression, Lines};
 use super::outline::{Body, Outline, PYTHON, Step, What, is_module};
-use super::python::{Py, Python, is_identifier, keyword, quoted};
+use super::python::{Py, is_identifier, keyword, quoted};
 use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
 use super::words::{column, own, shares, usual};
 use super::{Source, real};
@@ -17,51 +18,51 @@ use super::{Source, real};
 pub(crate) fn program(source: &Source<'_>) -> String {
     let graph = source.graph;
     let writer = Writer { graph, outline: Outline::of(graph, &PYTHON) };
-    let mut modules = Python::default();
+    let mut modules = Lines::default();
     for class in &writer.outline.classes {
         writer.class(&mut modules, class);
     }
     writer.root(&mut modules, source);
     let modules = modules.finish();
 
-    let mut python = Python::default();
-    python.lines(&source.docstring("PyTorch"));
-    python.line("");
+    let mut lines = Lines::default();
+    lines.lines(&source.docstring("PyTorch"));
+    lines.line("");
     let sources = source.names(&writer.outline.keys);
-    python.lines(if sources.is_some() {
+    lines.lines(if sources.is_some() {
         "import json\nimport re\nimport struct"
     } else {
         "import json\nimport struct"
     });
-    python.line("");
-    python.lines("import torch\nfrom torch import nn");
+    lines.line("");
+    lines.lines("import torch\nfrom torch import nn");
     if modules.contains("F.") || modules.contains("Subsample(") {
-        python.line("from torch.nn import functional as F");
+        lines.line("from torch.nn import functional as F");
     }
     if let Some(names) = &sources {
-        python.line("");
-        python.line("# What weight files call the layers, and what they are called here.");
-        python.put("NAMES = ", names, "");
+        lines.line("");
+        lines.line("# What weight files call the layers, and what they are called here.");
+        lines.put("NAMES = ", names, "");
     }
     if modules.contains("mean_inside(") {
-        python.lines(MEAN_INSIDE);
+        lines.lines(MEAN_INSIDE);
     }
     let unscaled = |node: &Node| matches!(node.op, Op::BatchNorm(BatchNorm { scale: false, .. }));
     if graph.nodes().iter().any(unscaled) {
-        python.lines(UNSCALED);
+        lines.lines(UNSCALED);
     }
-    writer.conv_norm(&mut python);
+    writer.conv_norm(&mut lines);
     if modules.contains("Subsample(") {
-        python.lines(SUBSAMPLE);
+        lines.lines(SUBSAMPLE);
     }
     if let Some(codes) = graph.nodes().iter().find_map(codes) {
-        python.line("");
-        python.line("");
-        python.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
-        python.put("CODES = ", &codes, "");
-        python.lines(RBF);
+        lines.line("");
+        lines.line("");
+        lines.line("# The codes of the classes: a column is a value, `#` is +1 and `.` is -1.");
+        lines.put("CODES = ", &codes, "");
+        lines.lines(RBF);
     }
-    let mut text = python.finish() + &modules;
+    let mut text = lines.finish() + &modules;
     text.push_str(&source.build(writer.outline.classifier.is_some()));
     text.push_str(if sources.is_some() { RENAMED } else { "" });
     text.push_str(LOAD);
@@ -75,14 +76,14 @@ struct Writer<'g> {
 }
 
 impl Writer<'_> {
-    fn class(&self, python: &mut Python, class: &Class<'_>) {
-        python.lines("\n\n");
-        python.line(format!("class {}(nn.Module):", class.name));
-        python.block(|python| {
-            python.line(docstring(&class.about));
-            python.line("");
+    fn class(&self, lines: &mut Lines, class: &Class<'_>) {
+        lines.lines("\n\n");
+        lines.line(format!("class {}(nn.Module):", class.name));
+        lines.block(|lines| {
+            lines.line(docstring(&class.about));
+            lines.line("");
             // What `forward` needs is known once it is written.
-            let kept = self.forward(&mut Python::default(), &class.body, Some(class));
+            let kept = self.forward(&mut Lines::default(), &class.body, Some(class));
             let mut arguments = vec![Py::text("self")];
             arguments.extend(class.arguments.iter().map(|argument| {
                 Py::text(match argument.role.default() {
@@ -90,35 +91,35 @@ impl Writer<'_> {
                     None => argument.name.clone(),
                 })
             }));
-            python.put("def __init__", &Py::call("", arguments), ":");
-            python.block(|python| {
-                python.line("super().__init__()");
-                kept.iter().for_each(|name| python.line(format!("self.{name} = {name}")));
-                self.modules(python, &class.body, Some(class), false);
+            lines.put("def __init__", &Py::call("", arguments), ":");
+            lines.block(|lines| {
+                lines.line("super().__init__()");
+                kept.iter().for_each(|name| lines.line(format!("self.{name} = {name}")));
+                self.modules(lines, &class.body, Some(class), false);
             });
-            python.line("");
-            self.forward(python, &class.body, Some(class));
+            lines.line("");
+            self.forward(lines, &class.body, Some(class));
         });
     }
 
-    fn root(&self, python: &mut Python, source: &Source<'_>) {
-        python.lines("\n\n");
-        python.line(format!("class {}(nn.Module):", source.class_name()));
-        python.block(|python| {
-            python.line(docstring(&source.about()));
-            python.line("");
+    fn root(&self, lines: &mut Lines, source: &Source<'_>) {
+        lines.lines("\n\n");
+        lines.line(format!("class {}(nn.Module):", source.class_name()));
+        lines.block(|lines| {
+            lines.line(docstring(&source.about()));
+            lines.line("");
             let classes = format!("classes={}", self.graph.classes());
             let arguments = match self.outline.classifier {
                 Some(_) => vec![Py::text("self"), Py::Text(classes)],
                 None => vec![Py::text("self")],
             };
-            python.put("def __init__", &Py::call("", arguments), ":");
-            python.block(|python| {
-                python.line("super().__init__()");
-                self.modules(python, &self.outline.body, None, true);
+            lines.put("def __init__", &Py::call("", arguments), ":");
+            lines.block(|lines| {
+                lines.line("super().__init__()");
+                self.modules(lines, &self.outline.body, None, true);
             });
-            python.line("");
-            self.forward(python, &self.outline.body, None);
+            lines.line("");
+            self.forward(lines, &self.outline.body, None);
         });
     }
 
@@ -132,13 +133,7 @@ impl Writer<'_> {
     }
 
     /// The lines of a constructor that make what has weights. `tables`: long runs as loops.
-    fn modules(
-        &self,
-        python: &mut Python,
-        body: &Body<'_>,
-        class: Option<&Class<'_>>,
-        tables: bool,
-    ) {
+    fn modules(&self, lines: &mut Lines, body: &Body<'_>, class: Option<&Class<'_>>, tables: bool) {
         let mut entries: Vec<(String, Py)> = Vec::new();
         let mut optional = Vec::new();
         for (at, step) in body.steps.iter().enumerate() {
@@ -159,21 +154,21 @@ impl Writer<'_> {
         while let Some(((local, py), others)) = rest.split_first() {
             let run = rest.iter().take_while(|(_, other)| alike(py, other)).count();
             if tables && run > 2 {
-                self.table(python, &rest[..run]);
+                self.table(lines, &rest[..run]);
                 rest = &rest[run..];
             } else {
-                add(python, local, py);
+                add(lines, local, py);
                 rest = others;
             }
         }
         for (flag, inner) in optional.iter().filter(|(_, inner)| !inner.is_empty()) {
-            python.line(format!("if {flag}:"));
-            python.block(|python| inner.iter().for_each(|(local, py)| add(python, local, py)));
+            lines.line(format!("if {flag}:"));
+            lines.block(|lines| inner.iter().for_each(|(local, py)| add(lines, local, py)));
         }
     }
 
     /// A run of modules of one kind: what differs is a table.
-    fn table(&self, python: &mut Python, run: &[(String, Py)]) {
+    fn table(&self, lines: &mut Lines, run: &[(String, Py)]) {
         let Py::Call(open, _, close) = &run[0].1 else { return };
         let classes = &self.outline.classes;
         let class = classes.iter().find(|class| open.strip_suffix('(') == Some(&class.name));
@@ -184,10 +179,10 @@ impl Writer<'_> {
         let names = run.iter().map(|(local, _)| quoted(local)).collect();
         let calls = run.iter().map(|(_, py)| items(py).to_vec()).collect();
         let table = table(names, calls, &words);
-        python.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
+        lines.put(&format!("for {} in ", table.words.join(", ")), &table.rows, ":");
         let module = Py::Call(open.clone(), table.arguments, close.clone());
         let made = Py::call("self.add_module", vec![Py::text("name"), module]);
-        python.block(|python| python.put("", &made, ""));
+        lines.block(|lines| lines.put("", &made, ""));
     }
 
     /// What makes the module of a step, if it has weights.
@@ -299,35 +294,35 @@ impl Writer<'_> {
     /// `forward`, and which arguments it needs the module to keep.
     fn forward(
         &self,
-        python: &mut Python,
+        lines: &mut Lines,
         body: &Body<'_>,
         class: Option<&Class<'_>>,
     ) -> BTreeSet<String> {
         let mut kept = BTreeSet::new();
         let (statements, outputs) = flow(body, true);
-        python.line("def forward(self, x):");
-        python.block(|python| {
+        lines.line("def forward(self, x):");
+        lines.block(|lines| {
             let mut rest = &statements[..];
             while let Some((statement, others)) = rest.split_first() {
                 let run = self.run(body, class, rest);
                 let optional = matches!(body.steps[statement.steps[0]].what, What::Optional(_));
                 if run > 1 {
-                    self.looped(python, body, class, &rest[..run], &mut kept);
+                    self.looped(lines, body, class, &rest[..run], &mut kept);
                     rest = &rest[run..];
                     continue;
                 }
                 if optional {
-                    self.either(python, body, class, statement, &mut kept);
+                    self.either(lines, body, class, statement, &mut kept);
                 } else {
                     let value = self.value(body, class, statement, &reference, &mut kept);
                     if others.is_empty() && outputs.len() == 1 {
-                        return python.put("return ", &value, "");
+                        return lines.put("return ", &value, "");
                     }
-                    python.put(&format!("{} = ", statement.target), &value, "");
+                    lines.put(&format!("{} = ", statement.target), &value, "");
                 }
                 rest = others;
             }
-            python.line(format!("return {}", outputs.join(", ")));
+            lines.line(format!("return {}", outputs.join(", ")));
         });
         kept
     }
@@ -369,23 +364,23 @@ impl Writer<'_> {
 
     fn looped(
         &self,
-        python: &mut Python,
+        lines: &mut Lines,
         body: &Body<'_>,
         class: Option<&Class<'_>>,
         run: &[Statement],
         kept: &mut BTreeSet<String>,
     ) {
         let local = |s: &Statement| Py::text(quoted(&body.steps[s.steps[0]].local));
-        python.put("for name in ", &Py::Row("(", run.iter().map(local).collect(), ")"), ":");
+        lines.put("for name in ", &Py::Row("(", run.iter().map(local).collect(), ")"), ":");
         let name = |_: &str| String::from("getattr(self, name)");
         let value = self.value(body, class, &run[0], &name, kept);
-        python.block(|python| python.put(&format!("{} = ", run[0].target), &value, ""));
+        lines.block(|lines| lines.put(&format!("{} = ", run[0].target), &value, ""));
     }
 
     /// A chain of steps, or what stands in its place.
     fn either(
         &self,
-        python: &mut Python,
+        lines: &mut Lines,
         body: &Body<'_>,
         class: Option<&Class<'_>>,
         statement: &Statement,
@@ -401,10 +396,10 @@ impl Writer<'_> {
             value = self.applied(step, own, &[value], &reference, kept);
         }
         keep(&exprs[0], kept);
-        python.line(format!("if {}:", spoken(&exprs[0], "self.")));
-        python.block(|python| python.put(&format!("{target} = "), &value, ""));
-        python.line("else:");
-        python.block(|python| python.line(format!("{target} = {instead}")));
+        lines.line(format!("if {}:", spoken(&exprs[0], "self.")));
+        lines.block(|lines| lines.put(&format!("{target} = "), &value, ""));
+        lines.line("else:");
+        lines.block(|lines| lines.line(format!("{target} = {instead}")));
     }
 
     /// What a statement computes.
@@ -540,19 +535,19 @@ impl Writer<'_> {
     }
 
     /// The class of a convolution called `conv` with a normalisation called `conv.bn`.
-    fn conv_norm(&self, python: &mut Python) {
+    fn conv_norm(&self, lines: &mut Lines) {
         let Some(norm) = self.outline.norm() else { return };
         let mut items = vec![Py::text("self.out_channels")];
         items.extend(norm_options(norm));
-        python.lines(CONV_BN);
-        python.block(|python| {
-            python.block(|python| {
-                python.line("super().__init__(*args, **kwargs)");
-                python.put("self.bn = ", &scaled(norm, Py::call("nn.BatchNorm2d", items)), "");
+        lines.lines(CONV_BN);
+        lines.block(|lines| {
+            lines.block(|lines| {
+                lines.line("super().__init__(*args, **kwargs)");
+                lines.put("self.bn = ", &scaled(norm, Py::call("nn.BatchNorm2d", items)), "");
             });
-            python.line("");
-            python.line("def forward(self, x):");
-            python.block(|python| python.line("return self.bn(super().forward(x))"));
+            lines.line("");
+            lines.line("def forward(self, x):");
+            lines.block(|lines| lines.line("return self.bn(super().forward(x))"));
         });
     }
 }
@@ -596,12 +591,12 @@ fn alike(a: &Py, b: &Py) -> bool {
     f == g && a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
-fn add(python: &mut Python, local: &str, py: &Py) {
+fn add(lines: &mut Lines, local: &str, py: &Py) {
     if is_identifier(local) {
-        python.put(&format!("self.{local} = "), py, "");
+        lines.put(&format!("self.{local} = "), py, "");
     } else {
         let items = vec![Py::text(quoted(local)), py.clone()];
-        python.put("", &Py::call("self.add_module", items), "");
+        lines.put("", &Py::call("self.add_module", items), "");
     }
 }
 

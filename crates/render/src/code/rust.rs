@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-/// The longest line, the widest arguments or items on a line, and the longest chain on a line.
-const WIDTH: usize = 100;
+use super::lines::{Expression, Lines};
+
+/// The widest arguments or items on a line, and the longest chain on a line.
 const ITEMS: usize = 60;
 const CHAIN: usize = 60;
 
@@ -60,9 +61,12 @@ impl Rust {
             rust @ (Rust::Text(_) | Rust::List(..) | Rust::Chain(..) | Rust::Closure(..)) => rust,
         }
     }
+}
 
-    /// On one line.
-    pub(crate) fn flat(&self) -> String {
+impl Expression for Rust {
+    const WIDTH: usize = 100;
+
+    fn flat(&self) -> String {
         match self {
             Rust::Text(text) => text.clone(),
             Rust::List(open, items, close) => format!("{open}{}{close}", joined(items)),
@@ -74,7 +78,6 @@ impl Rust {
         }
     }
 
-    /// Whether it stays on one line where there is room.
     fn is_short(&self) -> bool {
         let long = |text: &str, limit: usize| text.chars().count() > limit;
         match self {
@@ -89,59 +92,14 @@ impl Rust {
             Rust::Closure(_, body) => body.is_short(),
         }
     }
-}
 
-fn joined(items: &[Rust]) -> String {
-    items.iter().map(Rust::flat).collect::<Vec<_>>().join(", ")
-}
-
-/// Lines of a program.
-#[derive(Debug, Default)]
-pub(crate) struct Lines {
-    text: String,
-    depth: usize,
-}
-
-impl Lines {
-    /// A line, or an empty one.
-    pub(crate) fn line(&mut self, line: impl AsRef<str>) {
-        if !line.as_ref().is_empty() {
-            self.text.extend(std::iter::repeat_n("    ", self.depth));
-            self.text.push_str(line.as_ref());
-        }
-        self.text.push('\n');
-    }
-
-    /// Lines as they are, at this depth.
-    pub(crate) fn lines(&mut self, lines: &str) {
-        lines.lines().for_each(|line| self.line(line));
-    }
-
-    /// What stands between a line that ends in a brace and the one that closes it.
-    pub(crate) fn block<T>(&mut self, inside: impl FnOnce(&mut Lines) -> T) -> T {
-        self.depth += 1;
-        let result = inside(self);
-        self.depth -= 1;
-        result
-    }
-
-    /// Whether it is one line.
-    pub(crate) fn fits(&self, before: &str, rust: &Rust, after: &str) -> bool {
-        let line = [before, &rust.flat(), after].concat();
-        rust.is_short() && 4 * self.depth + line.chars().count() <= WIDTH
-    }
-
-    /// A statement, a field or an item, over as many lines as it needs.
-    pub(crate) fn put(&mut self, before: &str, rust: &Rust, after: &str) {
-        if self.fits(before, rust, after) {
-            return self.line([before, &rust.flat(), after].concat());
-        }
-        match rust {
-            Rust::Text(text) => self.line([before, text, after].concat()),
+    fn broken(&self, lines: &mut Lines, before: &str, after: &str) {
+        match self {
+            Rust::Text(text) => lines.line([before, text, after].concat()),
             Rust::List(open, items, close) => {
-                self.line([before, open].concat());
-                self.block(|lines| items.iter().for_each(|item| lines.put("", item, ",")));
-                self.line([close, after].concat());
+                lines.line([before, open].concat());
+                lines.block(|lines| items.iter().for_each(|item| lines.put("", item, ",")));
+                lines.line([close, after].concat());
             }
             Rust::Chain(root, links) => {
                 let mut root = (**root).clone();
@@ -153,56 +111,48 @@ impl Lines {
                 {
                     (root, links) = (Rust::Text([text, &first.flat()[..]].concat()), rest);
                 }
-                self.put(before, &root, "");
-                self.block(|lines| {
+                lines.put(before, &root, "");
+                lines.block(|lines| {
                     for (i, link) in links.iter().enumerate() {
                         lines.put("", link, if i + 1 == links.len() { after } else { "" });
                     }
                 });
             }
             Rust::Closure(open, body) => {
-                self.line([before, open, "{"].concat());
-                self.block(|lines| lines.put("", body, ""));
-                self.line(["})", after].concat());
+                lines.line([before, open, "{"].concat());
+                lines.block(|lines| lines.put("", &**body, ""));
+                lines.line(["})", after].concat());
             }
         }
     }
+}
 
-    /// Words between commas, as many in a line as have room.
-    pub(crate) fn packed(&mut self, before: &str, items: &[&str], after: &str) {
-        let flat = [before, &items.join(", "), after].concat();
-        if 4 * self.depth + flat.len() <= WIDTH {
-            return self.line(flat);
-        }
-        self.line(before);
-        self.block(|lines| {
-            let mut line = String::new();
-            for item in items {
-                if !line.is_empty() && 4 * lines.depth + line.len() + item.len() + 2 > WIDTH {
-                    lines.line(&line);
-                    line.clear();
-                }
-                line.push_str(if line.is_empty() { "" } else { " " });
-                line.push_str(item);
-                line.push(',');
+fn joined(items: &[Rust]) -> String {
+    items.iter().map(Rust::flat).collect::<Vec<_>>().join(", ")
+}
+
+/// Words between commas, as many in a line as have room.
+pub(crate) fn packed(lines: &mut Lines, before: &str, items: &[&str], after: &str) {
+    let flat = [before, &items.join(", "), after].concat();
+    if lines.has_room::<Rust>(&flat) {
+        return lines.line(flat);
+    }
+    lines.line(before);
+    lines.block(|lines| {
+        let mut line = String::new();
+        for item in items {
+            let longer = format!("{line} {item},");
+            if !line.is_empty() && !lines.has_room::<Rust>(&longer) {
+                lines.line(&line);
+                line.clear();
             }
-            lines.line(line);
-        });
-        self.line(after);
-    }
-
-    /// Lines that were written elsewhere, at their own depth.
-    pub(crate) fn raw(&mut self, lines: &str) {
-        self.text.push_str(lines);
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn finish(self) -> String {
-        self.text
-    }
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(item);
+            line.push(',');
+        }
+        lines.line(line);
+    });
+    lines.line(after);
 }
 
 /// A name that a field can have: `3x3_reduce` becomes `n3x3_reduce`.
@@ -244,8 +194,11 @@ mod tests {
     use super::*;
 
     fn printed(depth: usize, before: &str, rust: &Rust, after: &str) -> String {
-        let mut lines = Lines { depth, ..Lines::default() };
-        lines.put(before, rust, after);
+        let mut lines = Lines::default();
+        match depth {
+            0 => lines.put(before, rust, after),
+            _ => lines.block(|lines| lines.put(before, rust, after)),
+        }
         lines.finish()
     }
 

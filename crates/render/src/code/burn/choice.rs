@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::code::class::Class;
+use crate::code::lines::Lines;
 use crate::code::outline::{Body, Step, What};
-use crate::code::rust::Lines;
 
 /// An enumeration of classes, each a variant.
 pub(super) struct Choice {

@@ -7,9 +7,10 @@ use striate_graph::{Op, Shape, Sides};
 
 use super::Writer;
 use crate::code::flow::{Statement, flow};
+use crate::code::lines::{Expression, Lines};
 use crate::code::outline::{Body, Operand, Step, What};
 use crate::code::real;
-use crate::code::rust::{Lines, Rust};
+use crate::code::rust::Rust;
 
 impl<'g> Writer<'g> {
     pub(super) fn forward(
