@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Ahead, Product, Sink, Start, even, tile};
+use super::tile::{Product, Sink, Start, even, row};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -325,15 +325,14 @@ impl Pair {
             // The next run of these blocks, or the first of the next ones.
             let next = if last { [block + j, 0] } else { [block, range.end] };
             let mut ahead = far.then(|| {
-                let calls = rows.len() * columns.len().div_ceil(pixels);
-                let lines = [0, 1].map(|i| {
+                [0, 1].map(|i| {
                     let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
-                    match block < out.blocks.end {
+                    let lines = match block < out.blocks.end {
                         true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
                         false => &[],
-                    }
-                });
-                Ahead::new(lines, calls)
+                    };
+                    lines.chunks(lines.len().div_ceil(rows.len()).max(1))
+                })
             });
             let start = match first {
                 0 => Start::Bias(&work.tail.bias[block..]),
@@ -350,21 +349,20 @@ impl Pair {
                 start,
                 finish: None,
             };
-            for row in rows.clone() {
-                for column in columns.clone().step_by(pixels) {
-                    let len = pixels.min(columns.end - column);
-                    let place = [picture, block, row, column];
-                    let mut sink = Sink {
-                        out: out.runs(place, len),
-                        sum: sum.as_mut().map(|sum| sum.runs(place, len)),
-                    };
-                    let finish =
-                        last.then(|| finish.at(block, work.tail.residual_pixel(row, column)));
-                    let ahead = ahead.as_mut().map(Ahead::next);
-                    let product = Product { finish, ahead, ..product };
-                    let at = at + (row - rows.start) * row_len + column - columns.start;
-                    tile::<S>(len, j, ahead.is_some())(s, &product, at, &mut sink);
-                }
+            for down in rows.clone() {
+                let place = [picture, block, down, columns.start];
+                let mut sink = Sink {
+                    out: out.runs(place, columns.len()),
+                    sum: sum.as_mut().map(|sum| sum.runs(place, columns.len())),
+                };
+                let residual = work.tail.residual_pixel(down, columns.start);
+                let finish = last.then(|| finish.at(block, residual));
+                let ahead = ahead.as_mut().map(|lines| {
+                    lines.each_mut().map(|lines| lines.next().unwrap_or_default())
+                });
+                let product = Product { finish, ahead, ..product };
+                let at = at + (down - rows.start) * row_len;
+                row(s, &product, at, [columns.len(), pixels, j], &mut sink);
             }
         }
     }

@@ -120,16 +120,20 @@ impl Kernel for Part<'_> {
                         weights: &work.packed[block * taps.len()..],
                         bias: &work.tail.bias[block..],
                     };
-                    for column in columns.clone().step_by(pixels) {
-                        let len = pixels.min(columns.end - column);
-                        let place = [picture, block, row, column];
-                        let mut sink = Sink {
-                            out: out.runs(place, len),
-                            sum: sum.as_mut().map(|sum| sum.runs(place, len)),
-                        };
-                        let finish = finish.at(block, work.tail.residual_pixel(row, column));
-                        let at = (row - rows.start) * strip.row() + column;
-                        tile::<S>(len, j)(s, &product, at, &finish, &mut sink);
+                    let place = [picture, block, row, columns.start];
+                    let mut sink = Sink {
+                        out: out.runs(place, columns.len()),
+                        sum: sum.as_mut().map(|sum| sum.runs(place, columns.len())),
+                    };
+                    let residual = work.tail.residual_pixel(row, columns.start);
+                    let finish = finish.at(block, residual);
+                    let at = (row - rows.start) * strip.row() + columns.start;
+                    let (whole, rest) = (columns.len() / pixels, columns.len() % pixels);
+                    tiles::<S>(pixels, j)(s, &product, at, whole, &finish, &mut sink);
+                    if rest > 0 {
+                        let done = whole * pixels;
+                        let (finish, sink) = (finish.skipping(done), &mut sink.after(done));
+                        tiles::<S>(rest, j)(s, &product, at + done, 1, &finish, sink);
                     }
                     block += j;
                 }
@@ -146,9 +150,10 @@ struct Product<'a> {
     bias: &'a [Pixel],
 }
 
-type Tile<S> = fn(S, &Product<'_>, at: usize, &Finish<'_>, &mut Sink<'_>);
+/// Computes so many tiles side by side.
+type Tiles<S> = fn(S, &Product<'_>, at: usize, count: usize, &Finish<'_>, &mut Sink<'_>);
 
-fn tile<S: Simd>(pixels: usize, blocks: usize) -> Tile<S> {
+fn tiles<S: Simd>(pixels: usize, blocks: usize) -> Tiles<S> {
     instance!(compute::<S>, pixels, blocks)
 }
 
@@ -156,15 +161,17 @@ fn compute<S: Simd, const P: usize, const J: usize>(
     s: S,
     product: &Product<'_>,
     at: usize,
+    count: usize,
     finish: &Finish<'_>,
     sink: &mut Sink<'_>,
 ) {
-    s.vectorize(Compute::<P, J> { product, at, finish, sink });
+    s.vectorize(Compute::<P, J> { product, at, count, finish, sink });
 }
 
 struct Compute<'a, 'b, 'c, const P: usize, const J: usize> {
     product: &'a Product<'b>,
     at: usize,
+    count: usize,
     finish: &'a Finish<'b>,
     sink: &'a mut Sink<'c>,
 }
@@ -174,24 +181,27 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Compute { product, at, finish, sink } = self;
+        let Compute { product, at, count, finish, sink } = self;
         let Product { planes, taps, weights, bias } = *product;
         let weights: [&[Pixel]; J] =
             std::array::from_fn(|j| &weights[j * taps.len()..][..taps.len()]);
         let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-        let mut sums = [bias; P];
-        for (t, tap) in taps.iter().enumerate() {
-            let Some(numbers) = planes[tap + at..].first_chunk::<P>() else {
-                unreachable!("a tap reads within the strip")
-            };
-            let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j][t].0));
-            for p in 0..P {
-                let x = s.splat(numbers[p]);
-                for j in 0..J {
-                    sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+        for tile in 0..count {
+            let at = at + tile * P;
+            let mut sums = [bias; P];
+            for (t, tap) in taps.iter().enumerate() {
+                let Some(numbers) = planes[tap + at..].first_chunk::<P>() else {
+                    unreachable!("a tap reads within the strip")
+                };
+                let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j][t].0));
+                for p in 0..P {
+                    let x = s.splat(numbers[p]);
+                    for j in 0..J {
+                        sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                    }
                 }
             }
+            sink.after(tile * P).store(s, &finish.skipping(tile * P), sums);
         }
-        sink.store(s, finish, sums);
     }
 }

@@ -50,6 +50,7 @@ impl Strip {
     }
 
     /// Copies what makes the rows of the output from `first` on, of one map.
+    #[inline(always)]
     pub(crate) fn copy<T: Copy>(&self, map: &[T], zero: T, first: usize, strip: &mut [T]) {
         let Conv { input: [_, height, width], stride, pad: [top, left, ..], .. } = self.conv;
         let apart = if self.step == 1 { stride[0] } else { 1 };

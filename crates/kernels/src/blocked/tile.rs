@@ -5,8 +5,6 @@
 //! is which pixels a tap reads. Every sum is one chain of multiply-adds in the order of its taps,
 //! whatever the tile, so that its bits do not depend on how the work is cut.
 
-use std::slice::Chunks;
-
 use super::layout::Pixel;
 use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::threads::Runs;
@@ -27,7 +25,8 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
     pub(crate) stride: usize,
-    /// Weights that will be read after these, of both blocks: they are asked for between the taps.
+    /// Weights that will be read after a row of tiles, of both blocks: they are asked for between its
+    /// taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
@@ -106,6 +105,21 @@ impl Sink<'_> {
         Sink { out: self.out.after(pixels), sum: self.sum.as_mut().map(|sum| sum.after(pixels)) }
     }
 
+    /// Asks for what the sums of a tile will meet, to be on its way while they are made.
+    #[inline(always)]
+    fn ask<S: Simd, const P: usize, const J: usize>(&mut self, s: S, finish: &Finish<'_>) {
+        for j in 0..J {
+            if let Some(residual) = &finish.residual
+                && j < residual.blocks
+            {
+                let from = &residual.value[j * residual.area..];
+                for p in 0..P {
+                    s.prefetch(&from[p * residual.step].0);
+                }
+            }
+        }
+    }
+
     /// Finishes the sums of a tile and stores them.
     ///
     /// Each loop is short enough to be unrolled whole: else the sums would not stay in registers,
@@ -178,8 +192,8 @@ impl Sink<'_> {
     }
 }
 
-/// Computes `pixels` × `blocks` outputs: of the product, the pixels from `at` on.
-pub(crate) type Tile<S> = fn(S, &Product<'_>, at: usize, &mut Sink<'_>);
+/// Computes so many tiles side by side: of the product, the pixels from `at` on.
+type Tiles<S> = fn(S, &Product<'_>, at: usize, count: usize, &mut Sink<'_>);
 
 /// The instance of a tile for so many pixels and blocks.
 macro_rules! instance {
@@ -203,12 +217,36 @@ macro_rules! instance {
 }
 pub(crate) use instance;
 
-/// The tile for 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2, which perhaps asks `ahead`: one that
-/// does not has registers to spare.
-pub(crate) fn tile<S: Simd>(pixels: usize, blocks: usize, ahead: bool) -> Tile<S> {
+/// Tiles of 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2, which perhaps ask `ahead`: those that do
+/// not have registers to spare.
+fn tiles<S: Simd>(pixels: usize, blocks: usize, ahead: bool) -> Tiles<S> {
     match ahead {
         true => instance!(compute::<S, true>, pixels, blocks),
         false => instance!(compute::<S, false>, pixels, blocks),
+    }
+}
+
+/// Computes a row of `len` × `blocks` outputs, of the product the pixels from `at` on, in tiles of so
+/// many pixels, the last perhaps of fewer.
+#[inline(always)]
+pub(crate) fn row<S: Simd>(
+    s: S,
+    product: &Product<'_>,
+    at: usize,
+    [len, pixels, blocks]: [usize; 3],
+    sink: &mut Sink<'_>,
+) {
+    let (whole, rest) = (len / pixels, len % pixels);
+    if whole > 0 {
+        tiles::<S>(pixels, blocks, product.ahead.is_some())(s, product, at, whole, sink);
+    }
+    if rest > 0 {
+        let done = whole * pixels;
+        let finish = product.finish.map(|finish| finish.skipping(done));
+        let ahead = product.ahead.filter(|_| whole == 0);
+        let product = Product { finish, ahead, ..*product };
+        let sink = &mut sink.after(done);
+        tiles::<S>(rest, blocks, ahead.is_some())(s, &product, at + done, 1, sink);
     }
 }
 
@@ -238,35 +276,20 @@ impl Kernel for Largest {
     }
 }
 
-/// What is asked for during some tiles, an equal part during each.
-pub(crate) struct Ahead<'a>([Chunks<'a, Pixel>; 2]);
-
-impl<'a> Ahead<'a> {
-    /// During so many tiles.
-    #[inline(always)]
-    pub(crate) fn new(lines: [&'a [Pixel]; 2], tiles: usize) -> Ahead<'a> {
-        Ahead(lines.map(|lines| lines.chunks(lines.len().div_ceil(tiles.max(1)).max(1))))
-    }
-
-    /// For the next tile.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> [&'a [Pixel]; 2] {
-        self.0.each_mut().map(|lines| lines.next().unwrap_or_default())
-    }
-}
-
 fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
     s: S,
     product: &Product<'_>,
     at: usize,
+    count: usize,
     sink: &mut Sink<'_>,
 ) {
-    s.vectorize(Compute::<P, J, AHEAD> { product, at, sink });
+    s.vectorize(Compute::<P, J, AHEAD> { product, at, count, sink });
 }
 
 struct Compute<'a, 'b, 'c, const P: usize, const J: usize, const AHEAD: bool> {
     product: &'a Product<'b>,
     at: usize,
+    count: usize,
     sink: &'a mut Sink<'c>,
 }
 
@@ -277,75 +300,67 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Compute { product, at, sink } = self;
+        let Compute { product, at, count, sink } = self;
         let Product { input, taps, full, few, weights, stride, ahead, start, finish } = *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
-        let mut sums = [[s.zero(); J]; P];
-        match start {
-            Start::Zero => {}
-            Start::Bias(bias) => {
-                let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-                sums = [bias; P];
-            }
-            Start::Resume => {
-                for j in 0..J {
-                    let before = sink.out.run::<P>(j);
-                    for p in 0..P {
-                        sums[p][j] = s.load(&before[p].0);
-                    }
-                }
-            }
-        }
-        if let Some(finish) = &finish {
-            // What the sums will meet is on its way while they are made.
-            for j in 0..J {
-                let out = sink.out.run::<P>(j);
-                for p in 0..P {
-                    s.prefetch(&out[p].0);
-                }
-                if let Some(residual) = &finish.residual
-                    && j < residual.blocks
-                {
-                    let from = &residual.value[j * residual.area..];
-                    for p in 0..P {
-                        s.prefetch(&from[p * residual.step].0);
-                    }
-                }
-            }
-        }
         let ahead = if AHEAD { ahead } else { None };
-        let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(taps.len().max(1)));
-        for (t, tap) in taps.iter().enumerate() {
-            if let Some(ahead) = ahead {
-                for lines in ahead {
-                    for line in lines.iter().skip(t * asked).take(asked) {
-                        s.prefetch_far(&line.0);
-                    }
+        let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil((count * taps.len()).max(1)));
+        for tile in 0..count {
+            let at = at + tile * P;
+            let finish = finish.map(|finish| finish.skipping(tile * P));
+            let mut sink = sink.after(tile * P);
+            let mut sums = [[s.zero(); J]; P];
+            match start {
+                Start::Zero => {}
+                Start::Bias(bias) => {
+                    let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
+                    sums = [bias; P];
                 }
-            }
-            let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
-                unreachable!("a tap reads within the input")
-            };
-            let weights: [&[[Pixel; STEP]]; J] =
-                std::array::from_fn(|j| weights[j][t].as_chunks().0);
-            let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
-            for step in 0..steps {
-                for i in 0..STEP {
-                    let weights: [S::V; J] =
-                        std::array::from_fn(|j| s.load(&weights[j][step][i].0));
-                    for p in 0..P {
-                        let x = s.splat(pixels[p].0[step * STEP + i]);
-                        for j in 0..J {
-                            sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                Start::Resume => {
+                    for j in 0..J {
+                        let before = sink.out.run::<P>(j);
+                        for p in 0..P {
+                            sums[p][j] = s.load(&before[p].0);
                         }
                     }
                 }
             }
-        }
-        match finish {
-            Some(finish) => sink.store(s, &finish, sums),
-            None => sink.store_partial(s, sums),
+            if let Some(finish) = &finish {
+                sink.ask::<S, P, J>(s, finish);
+            }
+            for (t, tap) in taps.iter().enumerate() {
+                if let Some(ahead) = ahead {
+                    let first = (tile * taps.len() + t) * asked;
+                    for lines in ahead {
+                        for line in lines.iter().skip(first).take(asked) {
+                            s.prefetch_far(&line.0);
+                        }
+                    }
+                }
+                let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
+                    unreachable!("a tap reads within the input")
+                };
+                let weights: [&[[Pixel; STEP]]; J] =
+                    std::array::from_fn(|j| weights[j][t].as_chunks().0);
+                let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
+                for step in 0..steps {
+                    for i in 0..STEP {
+                        let weights: [S::V; J] =
+                            std::array::from_fn(|j| s.load(&weights[j][step][i].0));
+                        for p in 0..P {
+                            let x = s.splat(pixels[p].0[step * STEP + i]);
+                            for j in 0..J {
+                                sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                            }
+                        }
+                    }
+                }
+            }
+            match finish {
+                Some(finish) => sink.store(s, &finish, sums),
+                None => sink.store_partial(s, sums),
+            }
         }
     }
 }

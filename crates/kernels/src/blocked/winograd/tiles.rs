@@ -7,7 +7,7 @@ use crate::blocked::convolution::{Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
-use crate::blocked::tile::{Ahead, Product, Sink, Start, even, tile};
+use crate::blocked::tile::{Product, Sink, Start, even, row};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -240,22 +240,17 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         for point in 0..A * B {
             let len = taps.len() * LANES;
             let next = &weights[(point + 1) * len..];
-            let mut ahead = (far && point + 1 < A * B).then(|| {
+            let ahead = (far && point + 1 < A * B).then(|| {
                 let second = if j == 2 { &next[stride..][..len] } else { &[] };
-                Ahead::new([&next[..len], second], count.div_ceil(pixels))
+                [&next[..len], second]
             });
             let weights = &weights[point * len..];
             let start = Start::Zero;
             let (input, full, few, finish) = (self.v, taps.len(), 0, None);
-            for at in (0..count).step_by(pixels) {
-                let len = pixels.min(count - at);
-                let at = point * odd(count) + at;
-                let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, len), sum: None };
-                let ahead = ahead.as_mut().map(Ahead::next);
-                let product =
-                    Product { input, taps, full, few, weights, stride, ahead, start, finish };
-                tile::<S>(len, j, ahead.is_some())(s, &product, at, &mut sink);
-            }
+            let product = Product { input, taps, full, few, weights, stride, ahead, start, finish };
+            let at = point * odd(count);
+            let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, count), sum: None };
+            row(s, &product, at, [count, pixels, j], &mut sink);
         }
     }
 
