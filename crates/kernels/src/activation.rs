@@ -89,14 +89,14 @@ pub fn sigmoid_backward(threads: &Threads, y: &[f32], dy: &[f32], dx: &mut [f32]
 }
 
 /// A function that is compiled for each instruction set.
-trait Curve: Copy + Sync {
+pub(crate) trait Curve: Copy + Sync {
     fn at<const FMA: bool>(self, x: f32) -> f32;
 }
 
 #[derive(Clone, Copy)]
-struct Tanh {
-    a: f32,
-    s: f32,
+pub(crate) struct Tanh {
+    pub(crate) a: f32,
+    pub(crate) s: f32,
 }
 
 impl Curve for Tanh {
@@ -114,7 +114,7 @@ impl Curve for Tanh {
 }
 
 #[derive(Clone, Copy)]
-struct Sigmoid;
+pub(crate) struct Sigmoid;
 
 impl Curve for Sigmoid {
     #[inline(always)]
@@ -148,7 +148,7 @@ fn polynomial<const FMA: bool, const N: usize>(x: f32, coefficients: [f32; N]) -
     sum
 }
 
-fn curve(threads: &Threads, x: &[f32], y: &mut [f32], curve: impl Curve) {
+pub(crate) fn curve(threads: &Threads, x: &[f32], y: &mut [f32], curve: impl Curve) {
     assert_eq!(x.len(), y.len(), "lengths of x, y");
     threads.chunks(y, HEAVY, |part, y| {
         let x = &x[part * HEAVY..][..y.len()];

@@ -378,14 +378,9 @@ impl Call<'_> {
                 activation::relu(threads, Pixel::numbers(x()), y);
             }
             Action::Tanh { a, s } => {
-                let y = Pixel::numbers_mut(out.value);
-                activation::tanh(threads, *a, *s, Pixel::numbers(x()), y);
+                blocked::tanh(threads, self.sizes(0), [*a, *s], x(), out.value);
             }
-            Action::Sigmoid => {
-                let y = Pixel::numbers_mut(out.value);
-                activation::sigmoid(threads, Pixel::numbers(x()), y);
-                blocked::clear_padding(self.sizes(0), out.value);
-            }
+            Action::Sigmoid => blocked::sigmoid(threads, self.sizes(0), x(), out.value),
             Action::Clip(bounds) => {
                 let y = Pixel::numbers_mut(out.value);
                 activation::clip(threads, *bounds, Pixel::numbers(x()), y);

@@ -357,9 +357,9 @@ impl Pair {
                 };
                 let residual = work.tail.residual_pixel(down, columns.start);
                 let finish = last.then(|| finish.at(block, residual));
-                let ahead = ahead.as_mut().map(|lines| {
-                    lines.each_mut().map(|lines| lines.next().unwrap_or_default())
-                });
+                let ahead = ahead
+                    .as_mut()
+                    .map(|lines| lines.each_mut().map(|lines| lines.next().unwrap_or_default()));
                 let product = Product { finish, ahead, ..product };
                 let at = at + (down - rows.start) * row_len;
                 row(s, &product, at, [columns.len(), pixels, j], &mut sink);

@@ -36,7 +36,7 @@ pub use buffer::Buffer;
 pub use channels::{concat, flatten, shortcut};
 pub use convolution::{Added, Algorithm, Convolution, Input, Outputs, Tail};
 pub use destination::Destination;
-pub use elementwise::{affine, clear_padding};
+pub use elementwise::{affine, clear_padding, sigmoid, tanh};
 pub use layout::{Pixel, blocks, pack, unpack};
 pub use linear::Linear;
 pub use lrn::lrn;

@@ -465,6 +465,15 @@ fn other_operations_are_those_of_the_plain_kernels() {
             compare("affine", [c, area], &y, &expected);
         }
 
+        let mut y = nan(pictures * blocks(c) * area);
+        let mut expected = vec![0.0; values];
+        crate::activation::tanh(&threads, 1.7, 0.6, &x, &mut expected);
+        tanh(&threads, [pictures, c, area], [1.7, 0.6], &pixels, &mut y);
+        compare("tanh", [c, area], &y, &expected);
+        crate::activation::sigmoid(&threads, &x, &mut expected);
+        sigmoid(&threads, [pictures, c, area], &pixels, &mut y);
+        compare("sigmoid", [c, area], &y, &expected);
+
         let to = [1 + draws.below(h), 1 + draws.below(w)];
         let mut expected = vec![0.0; pictures * c * to[0] * to[1]];
         let mut y = nan(pictures * blocks(c) * to[0] * to[1]);

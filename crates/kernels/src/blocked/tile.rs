@@ -10,7 +10,7 @@ use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::threads::Runs;
 
 /// Inputs of a tap that are multiplied in one go.
-const STEP: usize = 8;
+const STEP: usize = 2;
 
 /// What a tile sums up, and how it ends.
 #[derive(Clone, Copy)]
