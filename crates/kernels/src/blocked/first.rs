@@ -7,7 +7,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Finish, Sink, even, instance};
+use super::tile::{Finish, Sink, cut, even, instance};
 use crate::conv::Conv;
 use crate::threads::Patch;
 
@@ -128,12 +128,9 @@ impl Kernel for Part<'_> {
                     let residual = work.tail.residual_pixel(row, columns.start);
                     let finish = finish.at(block, residual);
                     let at = (row - rows.start) * strip.row() + columns.start;
-                    let (whole, rest) = (columns.len() / pixels, columns.len() % pixels);
-                    tiles::<S>(pixels, j)(s, &product, at, whole, &finish, &mut sink);
-                    if rest > 0 {
-                        let done = whole * pixels;
-                        let (finish, sink) = (finish.skipping(done), &mut sink.after(done));
-                        tiles::<S>(rest, j)(s, &product, at + done, 1, &finish, sink);
+                    for [first, pixels, count] in cut(columns.len(), pixels) {
+                        let (finish, sink) = (finish.skipping(first), &mut sink.after(first));
+                        tiles::<S>(pixels, j)(s, &product, at + first, count, &finish, sink);
                     }
                     block += j;
                 }

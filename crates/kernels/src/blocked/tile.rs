@@ -236,18 +236,22 @@ pub(crate) fn row<S: Simd>(
     [len, pixels, blocks]: [usize; 3],
     sink: &mut Sink<'_>,
 ) {
-    let (whole, rest) = (len / pixels, len % pixels);
-    if whole > 0 {
-        tiles::<S>(pixels, blocks, product.ahead.is_some())(s, product, at, whole, sink);
-    }
-    if rest > 0 {
-        let done = whole * pixels;
-        let finish = product.finish.map(|finish| finish.skipping(done));
-        let ahead = product.ahead.filter(|_| whole == 0);
+    for [first, pixels, count] in cut(len, pixels) {
+        let finish = product.finish.map(|finish| finish.skipping(first));
+        let ahead = product.ahead.filter(|_| first == 0);
         let product = Product { finish, ahead, ..*product };
-        let sink = &mut sink.after(done);
-        tiles::<S>(rest, blocks, ahead.is_some())(s, &product, at + done, 1, sink);
+        let tiles = tiles::<S>(pixels, blocks, ahead.is_some());
+        tiles(s, &product, at + first, count, &mut sink.after(first));
     }
+}
+
+/// A row of `len` pixels as whole tiles of so many and a shorter one, if any: the first pixel, the pixels
+/// of a tile and how many there are.
+#[inline(always)]
+pub(crate) fn cut(len: usize, pixels: usize) -> impl Iterator<Item = [usize; 3]> {
+    let (whole, rest) = (len / pixels, len % pixels);
+    let runs = [[0, pixels, whole], [whole * pixels, rest, (rest > 0).into()]];
+    runs.into_iter().filter(|[.., count]| *count > 0)
 }
 
 /// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
