@@ -156,6 +156,17 @@ fn distinguish(classes: &mut [Class<'_>]) {
     }
 }
 
+/// Gives the classes names that nothing else has.
+pub(crate) fn apart(classes: &mut [Class<'_>], taken: impl Fn(&str) -> bool) {
+    for at in 0..classes.len() {
+        let (before, rest) = classes.split_at_mut(at);
+        let name = &mut rest[0].name;
+        while taken(name) || before.iter().any(|other| other.name == *name) {
+            name.push_str("Block");
+        }
+    }
+}
+
 /// The last layer with weights before the first output, if as many values come out of it.
 fn classifier(graph: &Graph) -> Option<NodeId> {
     let mut id = graph.outputs().first()?.node;
