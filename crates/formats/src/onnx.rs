@@ -9,6 +9,7 @@ mod files;
 mod fold;
 mod import;
 mod layers;
+mod modules;
 mod nodes;
 mod normalization;
 mod operations;

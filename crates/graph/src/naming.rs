@@ -21,6 +21,15 @@ impl Naming {
     /// Files use the names of the nodes.
     pub const NODES: Naming = Naming { rules: &[], sequences: &[], counted: &[] };
 
+    /// Files use the names of the nodes, with dots where these have slashes, as Caffe's layers do: a
+    /// module is called so, or a layer of Keras's. Names in more than five parts keep some.
+    pub const DOTS: Naming = Naming::rules(&[
+        ("*/*/*/*/*", "*.*.*.*.*"),
+        ("*/*/*/*", "*.*.*.*"),
+        ("*/*/*", "*.*.*"),
+        ("*/*", "*.*"),
+    ]);
+
     /// Names by rules alone.
     pub const fn rules(rules: &'static [(&'static str, &'static str)]) -> Naming {
         Naming { rules, ..Naming::NODES }
@@ -122,6 +131,16 @@ mod tests {
         let named = ["features.0", "features.1", "features.2", "features.3"];
         assert_eq!(keys[1..5], named);
         assert_eq!(keys[6..], ["classifier.0", "classifier.1", "head"]);
+    }
+
+    #[test]
+    fn slashes_become_dots() {
+        let names = ["a", "a/b", "a/b.c/d", "a/b/c/d/e/f"];
+        let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+            names.iter().fold(x, |x, &name| x.at(name).conv(3, 3))
+        });
+        let keys = Naming::DOTS.keys(&graph.unwrap());
+        assert_eq!(keys[1..], ["a", "a.b", "a.b.c.d", "a.b.c.d.e/f"]);
     }
 
     #[test]

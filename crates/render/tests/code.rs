@@ -36,7 +36,7 @@ fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
 #[test]
 fn names_that_are_none_in_the_language_keep_apart() {
     let graph = Graph::build(Shape::map(1, 8, 8), |x| {
-        let x = x.at("a/b").conv(3, 2).at("a_b").conv(3, 2).at("forward").conv(3, 2);
+        let x = x.at("a/b").conv(3, 2).at("a.b").conv(3, 2).at("forward").conv(3, 2);
         let x = x.at("lambda").conv(3, 2).at("1x1").conv(1, 2).at("b").conv(1, 2);
         x.at("b.c").conv(1, 3).flatten().at("fc").linear(4)
     })
@@ -45,8 +45,8 @@ fn names_that_are_none_in_the_language_keep_apart() {
         ALL.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
     let names = between(&pytorch, "NAMES", "class");
     for row in [
-        r#"(r"^a/b\.", "a_b.")"#,
-        r#"(r"^a_b\.", "a_b_.")"#,
+        r#"(r"^a/b\.", "a.b.")"#,
+        r#"(r"^a\.b\.", "a.b_.")"#,
         r#"(r"^forward\.", "forward_.")"#,
         r#"(r"^b\.c\.", "b_c.")"#,
     ] {
@@ -57,7 +57,7 @@ fn names_that_are_none_in_the_language_keep_apart() {
     assert!(pytorch.contains("class Network(nn.Module):"), "{pytorch}");
     assert!(keras.contains(r#"x = conv(x, 2, 1, "1x1")"#), "{keras}");
     let fields = between(&burn, "pub struct", "}");
-    for field in ["a_b", "a_b_", "forward", "lambda", "n1x1", "b", "b_c"] {
+    for field in ["forward", "lambda", "n1x1", "b", "b_c"] {
         assert!(fields.contains(&format!("    {field}: Conv2d,")), "{field} in\n{fields}");
     }
 }
@@ -96,6 +96,55 @@ fn parts_of_one_form_are_a_class_and_numbers_that_differ_its_arguments() {
     let root = between(&text, "class Network", "def forward");
     assert!(root.contains("self.block0 = Block(3, 8)"), "{root}");
     assert!(root.contains("self.block1 = Block(24, 8, stride=2)"), "{root}");
+}
+
+#[test]
+fn slashes_part_names_as_dots_do() {
+    let [slashed, dotted] = ["/", "."].map(|slash| {
+        let graph = Graph::build(Shape::map(3, 16, 16), |x| {
+            let mut x = x.at("sole/name".replace('/', slash)).conv(1, 3);
+            for block in ["one", "two/in", "two/in/deep"] {
+                let at = |layer| format!("{block}/{layer}").replace('/', slash);
+                x = x.at(at("narrow")).conv(1, 4).at(at("relu")).relu();
+                x = x.at(at("wide")).conv(3, 8);
+            }
+            x.flatten().at("fc").linear(10)
+        });
+        let graph = graph.unwrap();
+        ALL.map(|(to, _)| code(&graph, &Heading::default(), &Naming::DOTS, to))
+    });
+    assert_eq!(slashed, dotted);
+    assert!(dotted[0].contains("class Block(nn.Module)"), "{}", dotted[0]);
+    assert!(dotted[0].contains(r#"self.sole = nn.ModuleDict({"name": "#), "{}", dotted[0]);
+    dotted[..2].iter().for_each(|text| assert!(!text.contains("NAMES"), "{text}"));
+}
+
+#[test]
+fn parts_are_not_called_as_what_the_program_has_already() {
+    let graph = Graph::build(Shape::map(3, 8, 8), |x| {
+        let x = ["conv1", "layers1", "subsample1", "network1"].iter().fold(x, |x, &name| {
+            let x = x.within(name, |x| {
+                x.at("a").conv(3, 3).stride(2).at("b").conv(3, 3).at("c").conv(1, 3)
+            });
+            x.at(format!("{name}_then")).conv(1, 3)
+        });
+        x.flatten().at("fc").linear(2)
+    })
+    .unwrap();
+    let [pytorch, keras, _] =
+        ALL.map(|(framework, _)| code(&graph, &Heading::default(), &Naming::NODES, framework));
+    for text in [pytorch, keras] {
+        let words = text.lines().filter_map(|line| line.split_once(['(', ':']));
+        let made = words
+            .map(|(head, _)| head)
+            .filter(|head| head.starts_with("class ") || head.starts_with("def "));
+        let mut made: Vec<&str> = made.collect();
+        let all = made.len();
+        made.sort_unstable();
+        made.dedup();
+        assert_eq!(made.len(), all, "{text}");
+        assert!(!text.contains("def layers("), "{text}");
+    }
 }
 
 #[test]

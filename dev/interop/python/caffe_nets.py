@@ -80,7 +80,9 @@ class Net:
                           (out, h, w), weights)
 
     def relu(self, x, name=None):
-        return self.layer("ReLU", name or f"relu_{x}", [x], x)
+        # As Caffe's own networks have it: `fire2/relu_squeeze1x1`.
+        scope, slash, layer = x.rpartition("/")
+        return self.layer("ReLU", name or f"{scope}{slash}relu_{layer}", [x], x)
 
     def pool(self, name, x, kernel, stride=1, pad=0, kind="MAX"):
         c, h, w = self.shapes[x]

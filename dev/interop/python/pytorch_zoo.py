@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm, with random weights and statistics, as torch.save writes them.
+"""Networks of torchvision, timm and pretrainedmodels, with random weights and statistics, as torch.save writes them.
 
 For each line of input, a step of one network:
 
@@ -21,6 +21,7 @@ Answers `ok`, or what went wrong, on one line.
 import pathlib
 import sys
 
+import pretrainedmodels
 import safetensors.numpy
 import timm
 import torch
@@ -36,6 +37,8 @@ def made(library, name):
     torch.manual_seed(7)
     if library == "timm":
         model = timm.create_model(name)
+    elif library == "pretrainedmodels":
+        model = getattr(pretrainedmodels, name.replace("_", ""))(pretrained=None)
     else:
         model = torchvision.models.get_model(name, weights=None)
     for name, value in model.state_dict().items():

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use conformance::compare;
-use interop::{Script, error, params, same_bits, small};
+use interop::{Script, error, params, python, same_bits, small};
 use striate_exec::{Backend, Native, Options};
-use striate_formats::{Dtype, FormatError, load, read_tensor, save, save_keras, write_tensors};
+use striate_formats::{
+    Dtype, FormatError, caffe, load, onnx, read_tensor, save, save_keras, write_tensors,
+};
 use striate_graph::{Graph, Naming, Params, Shape};
 use striate_render::{Framework, Heading, code};
 use striate_tensor::{Rng, Tensor, View};
@@ -53,7 +55,7 @@ fn trip(
         answer => Err(format!("{step}: {answer}")),
     };
     ask(word)?;
-    let theirs = load(&path(&format!("theirs.{file}")), graph, &Naming::NODES);
+    let theirs = load(&path(&format!("theirs.{file}")), graph, &Naming::DOTS);
     let theirs = theirs.map_err(|error| told(&error))?.params;
     if !same_bits(&theirs, &params) {
         return Err(format!("{word}'s file has other weights"));
@@ -66,7 +68,7 @@ fn trip(
 }
 
 fn write(library: Library, path: &Path, graph: &Graph, params: &Params) -> Result<(), FormatError> {
-    let (naming, nothing) = (&Naming::NODES, BTreeMap::new());
+    let (naming, nothing) = (&Naming::DOTS, BTreeMap::new());
     match library {
         Library::PyTorch => save(path, graph, params, naming, None, &nothing, Dtype::F32),
         Library::Keras => save_keras(path, graph, params, naming, None, &nothing),
@@ -121,6 +123,46 @@ fn groups(library: Library) {
     let mut script = Script::start("generated.py");
     let apart = trip(&mut script, library, "groups", &graph, &Naming::NODES).unwrap();
     assert!(apart <= 1e-4, "{apart:e}");
+}
+
+/// Networks as others' files have them, with the names that these give to layers.
+fn networks_of_files(library: Library) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut script = Script::start("generated.py");
+    let mut check = |what: &str, graph: &Graph, class: &str| {
+        let apart = trip(&mut script, library, "net", graph, &Naming::DOTS).unwrap();
+        println!("{what}: {apart:.1e}");
+        assert!(apart <= 1e-4, "{what}: {apart:e}");
+        let text = code(graph, &Heading::default(), &Naming::DOTS, Framework::PyTorch);
+        // Layers are called as there.
+        let alike = text.contains(&format!("class {class}")) && !text.contains("NAMES");
+        assert!(alike, "{what}:\n{text}");
+    };
+    for (name, exporter, class) in [
+        ("resnet18", "script", "BasicBlock"),
+        ("resnet18", "dynamo", "BasicBlock"),
+        ("squeezenet1_1", "dynamo", "Inception"),
+    ] {
+        python("onnx_export.py", &[folder, Path::new(name), Path::new(exporter)]);
+        let model = onnx::read(&folder.join("model.onnx"), &onnx::ReadOptions::default()).unwrap();
+        check(&format!("{name} by {exporter}"), &model.graph, class);
+    }
+    for (name, class) in [("squeezenet", "Fire"), ("googlenet", "Inception")] {
+        python("caffe_nets.py", &[folder, Path::new(name)]);
+        let (graph, ..) = caffe::define(&folder.join(format!("{name}.prototxt")), None).unwrap();
+        check(&format!("{name} of Caffe"), &graph, class);
+    }
+}
+
+#[test]
+fn networks_of_files_in_pytorch() {
+    networks_of_files(Library::PyTorch);
+}
+
+#[test]
+fn networks_of_files_in_keras() {
+    networks_of_files(Library::Keras);
 }
 
 #[test]

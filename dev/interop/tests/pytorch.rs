@@ -1,5 +1,5 @@
-//! What PyTorch saves, read and run here, and back: networks of torchvision and timm, and files that
-//! torch.save makes of odder things.
+//! What PyTorch saves, read and run here, and back: networks of torchvision, timm and
+//! pretrainedmodels, and files that torch.save makes of odder things.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,11 +13,15 @@ use striate_zoo::{Architecture, Config, Edition};
 /// How torch.save is asked to write the networks, in turn.
 const SPELLINGS: [&str; 6] = ["plain", "legacy", "parallel", "half", "bfloat16", "training"];
 
+/// Where Caffe's BN-Inception is, ported.
+const PRETRAINED_MODELS: &str = "pretrainedmodels";
+
 /// Who has the network of an entry under the same name.
 fn library(entry: &Architecture) -> Option<&'static str> {
     match entry.edition {
         Edition::Torchvision => Some("torchvision"),
         Edition::Timm => Some("timm"),
+        Edition::Caffe if entry.name == "bn_inception" => Some(PRETRAINED_MODELS),
         Edition::Paper | Edition::Caffe | Edition::Keras | Edition::Authors | Edition::Modern => {
             None
         }
@@ -37,10 +41,11 @@ fn trip(
         answer if answer == "ok" => Ok(()),
         answer => Err(format!("{step}: {answer}")),
     };
-    // The libraries' networks have their auxiliary heads, which need the usual input.
+    // The libraries' networks have their auxiliary heads, which need the usual input, as a window of
+    // 7×7 before the classifier does.
     let mut graph = small(entry);
     let whole = entry.build(&Config { heads: true, ..entry.config() }).unwrap();
-    if whole.outputs().len() > 1 {
+    if whole.outputs().len() > 1 || library == PRETRAINED_MODELS {
         graph = whole;
     }
     let [_, height, width] = graph.input().chw();

@@ -14,6 +14,7 @@ use super::arrange::Arrangement;
 use super::constant::{Constant, Place};
 use super::files::Files;
 use super::fold;
+use super::modules::Modules;
 use super::normalization::Sums;
 use super::operator::Operator;
 use super::view::View;
@@ -96,6 +97,7 @@ pub(super) struct Import<'m> {
     uses: HashMap<&'m str, usize>,
     /// What each node is called, and its first output.
     nodes: Vec<(&'m str, &'m str)>,
+    modules: Modules<'m>,
     /// The parts that a node's value became, by what was done to it.
     settled: HashMap<(usize, &'static str), usize>,
     /// The names of parts, and of each the first number that may be free behind it.
@@ -106,7 +108,12 @@ pub(super) struct Import<'m> {
 }
 
 impl<'m> Import<'m> {
-    pub(super) fn new(files: Files, batch: usize, uses: HashMap<&'m str, usize>) -> Import<'m> {
+    pub(super) fn new(
+        files: Files,
+        batch: usize,
+        uses: HashMap<&'m str, usize>,
+        modules: Modules<'m>,
+    ) -> Import<'m> {
         Import {
             files,
             batch,
@@ -117,6 +124,7 @@ impl<'m> Import<'m> {
             values: HashMap::new(),
             uses,
             nodes: Vec::new(),
+            modules,
             settled: HashMap::new(),
             taken: HashMap::new(),
             warnings: Vec::new(),
@@ -314,7 +322,7 @@ impl<'m> Import<'m> {
         if !volume.is_some_and(|volume| (1..=MAX_VOLUME).contains(&volume)) {
             return Err(format!("gives {shape} values, none or more than {MAX_VOLUME}"));
         }
-        let called = format!("{}{behind}", self.nodes[node].0);
+        let called = format!("{}{behind}", self.modules.called(self.nodes[node].0));
         let mut name = called.clone();
         while self.taken.contains_key(&name) {
             let number = self.taken.entry(called.clone()).or_insert(2);

@@ -10,6 +10,7 @@ use striate_graph::{MAX_VOLUME, Naming, Shape};
 use super::constant::{Constant, Holds};
 use super::files::Files;
 use super::import::{Import, Known, Network};
+use super::modules::Modules;
 use super::operator::Operator;
 use super::schema;
 use super::view::View;
@@ -38,10 +39,11 @@ pub struct ReadOptions {
 
 /// Reads a network with its weights.
 ///
-/// Nodes are called as in the file, after their output where they have no name. The first output of
-/// the graph is called `logits`, others as in the file; [`Model::ports`] says what the file calls them
-/// and how large they are. Weights stay in the file, or in the one beside it, until they are read;
-/// only files in the folder of the model or below are opened.
+/// Nodes are called as in the file, after their output where they have no name; where PyTorch's
+/// exporters wrote the way to a module, `/layer1/layer1.0/conv1/Conv`, after that: `layer1.0.conv1`. The
+/// first output of the graph is called `logits`, others as in the file; [`Model::ports`] says what the
+/// file calls them and how large they are. Weights stay in the file, or in the one beside it, until they
+/// are read; only files in the folder of the model or below are opened.
 ///
 /// # Errors
 /// [`FormatError::Unsupported`] with the node, its operator and the version of the set of operators if
@@ -273,7 +275,7 @@ fn begin<'m>(
     let mut dims = dims.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let last = channels_last(graph, name) && dims.len() == 4;
     let (shape, view) = fed_shape(&mut dims, last, options.input).map_err(failed)?;
-    let mut import = Import::new(files, dims[0].unwrap_or(1), uses);
+    let mut import = Import::new(files, dims[0].unwrap_or(1), uses, Modules::of(graph));
     import.input(name, shape, view).map_err(failed)?;
     for (name, constant) in constants {
         let known = Known::Constant(constant);

@@ -25,7 +25,7 @@ const NODE: &Schema = &node(&attribute(BRANCH));
 const BRANCH: &Schema =
     &[(1, "node", Kind::Message(&node(&attribute(&[])))), (12, "output", Kind::Message(VALUE))];
 
-const fn node(attribute: &'static Schema) -> [(u64, &'static str, Kind); 6] {
+const fn node(attribute: &'static Schema) -> [(u64, &'static str, Kind); 7] {
     [
         (1, "input", Kind::Text),
         (2, "output", Kind::Text),
@@ -33,6 +33,7 @@ const fn node(attribute: &'static Schema) -> [(u64, &'static str, Kind); 6] {
         (4, "op_type", Kind::Text),
         (5, "attribute", Kind::Message(attribute)),
         (7, "domain", Kind::Text),
+        (9, "metadata_props", Kind::Message(ENTRY)),
     ]
 }
 

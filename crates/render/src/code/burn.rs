@@ -13,7 +13,7 @@ use striate_graph::{Graph, Node, Op};
 
 use super::class::{Argument, Class, Expr};
 use super::lines::{Expression, Lines};
-use super::outline::{Body, Outline, Step, Style, What};
+use super::outline::{Body, Outline, Step, Style, What, apart};
 use super::rust::{Rust, identifier, local, packed, raw};
 use super::words::{own, shares};
 use super::{Source, codes, real, wrapped};
@@ -51,7 +51,11 @@ fn flattens(steps: &[Step<'_>], classes: &[Class<'_>]) -> bool {
 pub(crate) fn program(source: &Source<'_>) -> String {
     let graph = source.graph;
     let mut outline = Outline::of(graph, &STYLE);
-    let name = apart(&mut outline.classes, source.class_name());
+    let mut name = source.class_name();
+    if is_known(&name) {
+        name.push_str("Network");
+    }
+    apart(&mut outline.classes, |other| is_known(other) || other == name);
     let bodies = outline.classes.iter().map(|class| &class.body).chain([&outline.body]);
     let taken = |other: &str| {
         is_known(other) || other == name || outline.classes.iter().any(|class| class.name == other)
@@ -102,17 +106,6 @@ pub(crate) fn program(source: &Source<'_>) -> String {
     lines.line("use std::path::PathBuf;\n");
     imports(&mut lines, &modules);
     lines.finish() + &modules
-}
-
-/// Gives the classes names that are neither Burn's nor the network's, whose name is returned.
-fn apart(classes: &mut [Class<'_>], name: String) -> String {
-    let name = if is_known(&name) { name + "Network" } else { name };
-    for class in classes {
-        while is_known(&class.name) || class.name == name {
-            class.name.push_str("Block");
-        }
-    }
-    name
 }
 
 /// Whether something of Burn or of ours is called so.

@@ -8,16 +8,34 @@ use striate_graph::{Node, NodeId, Op, Shape};
 use super::class::{Class, Expr, Role};
 use super::flow::{Statement, flow};
 use super::lines::{Expression, Lines};
-use super::outline::{Body, Outline, PYTHON, Step, Style, What};
+use super::outline::{Body, Outline, PYTHON, Step, Style, What, apart};
 use super::python::{Py, identifier, quoted};
 use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
 use super::words::{column, own, shares, usual};
 use super::{Source, real};
 use helpers::{DEPTHWISE, EDGES, HELPERS, KERNEL, LEAF, LOAD, TURN};
 
+/// What is called so in every program, or in those of some networks.
+const KNOWN: [&str; 12] = [
+    "build",
+    "edges",
+    "inputs",
+    "json",
+    "layers",
+    "load_weights",
+    "name",
+    "ops",
+    "pair",
+    "renamed",
+    "struct",
+    "sys",
+];
+
 /// The program, imports included.
 pub(crate) fn program(source: &Source<'_>) -> String {
-    let writer = Writer { outline: Outline::of(source.graph, &STYLE), source };
+    let mut outline = Outline::of(source.graph, &STYLE);
+    apart(&mut outline.classes, |class| is_known(&snake(class)));
+    let writer = Writer { outline, source };
     let mut functions = Lines::default();
     for class in &writer.outline.classes {
         writer.function(&mut functions, class);
@@ -489,6 +507,11 @@ fn within(value: &Py, operands: &[Py], nested: &[Py]) -> Py {
         Py::After(before, py) => Py::after(before, within(py, operands, nested)),
         Py::Text(_) | Py::Row(..) => value.clone(),
     }
+}
+
+/// Whether something of Keras's or of ours is called so.
+fn is_known(function: &str) -> bool {
+    HELPERS.iter().any(|(name, _)| *name == function) || KNOWN.contains(&function)
 }
 
 /// `InceptionA` as the name of a function.

@@ -156,6 +156,17 @@ fn distinguish(classes: &mut [Class<'_>]) {
     }
 }
 
+/// Gives the classes names that nothing else has.
+pub(crate) fn apart(classes: &mut [Class<'_>], taken: impl Fn(&str) -> bool) {
+    for at in 0..classes.len() {
+        let (before, rest) = classes.split_at_mut(at);
+        let name = &mut rest[0].name;
+        while taken(name) || before.iter().any(|other| other.name == *name) {
+            name.push_str("Block");
+        }
+    }
+}
+
 /// The last layer with weights before the first output, if as many values come out of it.
 fn classifier(graph: &Graph) -> Option<NodeId> {
     let mut id = graph.outputs().first()?.node;
@@ -171,18 +182,24 @@ fn classifier(graph: &Graph) -> Option<NodeId> {
     }
 }
 
+/// The name of a node, its parts joined by dots, where Caffe has slashes.
+pub(crate) fn way(node: &Node) -> String {
+    node.name.replace('/', ".")
+}
+
 /// Puts every node where its name says; `conv1.relu` is where `conv1` is, if that is a node.
 fn tree(graph: &Graph) -> Scope {
-    let names: HashSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
+    let ways: Vec<String> = graph.nodes().iter().map(way).collect();
+    let names: HashSet<&str> = ways.iter().map(String::as_str).collect();
     let norms = norms(graph);
     let mut root = Scope::default();
-    for (id, node) in graph.iter().skip(1) {
+    for ((id, _), name) in graph.iter().zip(&ways).skip(1) {
         if norms.values().any(|norm| *norm == id) {
             continue;
         }
-        let scope = scope_of(&node.name, &names);
+        let scope = scope_of(name, &names);
         let scope = if scope.matches('.').count() < DEEPEST { scope } else { "" };
-        let local = node.name[scope.len()..].trim_start_matches('.').to_owned();
+        let local = name[scope.len()..].trim_start_matches('.').to_owned();
         let mut at = &mut root;
         for part in scope.split('.').filter(|part| !part.is_empty()) {
             let found = at.scopes.iter().position(|(name, _)| name == part);
@@ -264,8 +281,8 @@ fn follows(node: &Node, local: &str) -> bool {
     after && local == node.op.word()
 }
 
-/// Takes apart the scopes that are no part with one input and one output, and those that hold the
-/// classifier.
+/// Takes apart the scopes that are no part with one input and one output, those that hold the
+/// classifier, and those of a single layer or part, unless it is the first of a sequence.
 fn dissolve(scope: &mut Scope, graph: &Graph, classifier: Option<NodeId>) {
     for (local, mut inner) in std::mem::take(&mut scope.scopes) {
         dissolve(&mut inner, graph, classifier);
@@ -277,7 +294,12 @@ fn dissolve(scope: &mut Scope, graph: &Graph, classifier: Option<NodeId>) {
             scope.items.push(Item { local: format!("{local}.{}", item.local), ..item });
         }
         let weights = |id: &NodeId| graph.node(*id).op.has_parameters();
-        let whole = inner.ends(graph).is_some()
+        let alone = match (&inner.items[..], &inner.scopes[..]) {
+            ([Item { local, norm: None, .. }], []) | ([], [(local, _)]) => local != "0",
+            _ => false,
+        };
+        let whole = !alone
+            && inner.ends(graph).is_some()
             && inner.nodes().iter().any(weights)
             && !classifier.is_some_and(|classifier| inner.nodes().contains(&classifier));
         if whole {
@@ -315,9 +337,8 @@ fn rename(scope: &mut Scope, style: &Style) {
     scope.scopes.iter_mut().for_each(|(_, inner)| rename(inner, style));
 }
 
-/// No slashes, which Keras does not take; at most one dot, and that not behind a layer.
+/// At most one dot, and that not behind a layer.
 fn dotted(local: &str, whole: &HashSet<String>) -> String {
-    let local = local.replace('/', "_");
     match local.split_once('.') {
         Some((head, tail)) if !whole.contains(head) => {
             format!("{head}.{}", tail.replace('.', "_"))

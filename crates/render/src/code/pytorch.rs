@@ -8,17 +8,22 @@ use striate_graph::{Graph, Node, Op, Shape};
 
 use super::class::{Class, Expr, Role, lopsided};
 use super::lines::{Expression, Lines};
-use super::outline::{Body, Outline, PYTHON, Step, What};
+use super::outline::{Body, Outline, PYTHON, Step, What, apart};
 use super::python::{Py, is_identifier, keyword, quoted};
 use super::script::{RENAMED, arguments, codes, docstring, literal, spoken, table};
 use super::words::{column, own, shares, usual};
 use super::{Source, real};
 use helpers::{CONV_BN, LOAD, MEAN_INSIDE, RBF, SUBSAMPLE, UNSCALED};
 
+/// What classes of ours are called.
+const KNOWN: [&str; 3] = ["ConvBn", "Subsample", "Rbf"];
+
 /// The program, imports included.
 pub(crate) fn program(source: &Source<'_>) -> String {
     let graph = source.graph;
-    let writer = Writer { graph, outline: Outline::of(graph, &PYTHON) };
+    let (mut outline, name) = (Outline::of(graph, &PYTHON), source.class_name());
+    apart(&mut outline.classes, |class| KNOWN.contains(&class) || class == name);
+    let writer = Writer { graph, outline };
     let mut modules = Lines::default();
     for class in &writer.outline.classes {
         writer.class(&mut modules, class);

@@ -179,7 +179,7 @@ fn of_weights(
     };
     // Of a checkpoint the name of the file says nothing.
     let name = file.listing().metadata.get(MODEL).cloned().unwrap_or_else(|| file_name(path));
-    let params = file.weights(&graph, &Naming::NODES, &[])?;
+    let params = file.weights(&graph, &Naming::DOTS, &[])?;
     Ok(Network::of_file(&name, graph).weighed(params, path.display().to_string()))
 }
 

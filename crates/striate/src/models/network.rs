@@ -218,7 +218,7 @@ impl Network {
 
     /// What its parameters are called in files that are written.
     pub fn naming(&self) -> &'static Naming {
-        self.entry().map_or(&Naming::NODES, |entry| &entry.naming)
+        self.entry().map_or(&Naming::DOTS, |entry| &entry.naming)
     }
 
     /// What its parameters may be called in files that are read, the usual naming first.
@@ -232,6 +232,7 @@ impl Network {
         match self.entry() {
             Some(entry) if edition == Edition::Caffe && !entry.also.is_empty() => &entry.also[0],
             Some(entry) if entry.edition == edition => &entry.naming,
+            None if edition != Edition::Caffe => self.naming(),
             Some(_) | None => &Naming::NODES,
         }
     }

@@ -6,9 +6,9 @@ use striate_graph::NodeId;
 
 use crate::code::Source;
 use crate::code::names::{Renaming, escaped};
-use crate::code::outline::norms;
+use crate::code::outline::{norms, way};
 
-/// A layer: its name in a file, its node's, and its field with the way there.
+/// A layer: its name in a file, its node's with dots, and its field with the way there.
 struct Layer<'a> {
     file: &'a str,
     node: &'a str,
@@ -24,14 +24,14 @@ pub(super) fn patterns(
 ) -> Vec<(String, String)> {
     let graph = source.graph;
     let (files, inner) = (source.naming.keys(graph), norms(graph));
+    let nodes: BTreeMap<NodeId, String> = graph.iter().map(|(id, node)| (id, way(node))).collect();
     let weighed = graph.iter().filter(|(_, node)| node.op.has_parameters());
     let layers: Vec<Layer<'_>> = weighed
-        .filter_map(|(id, node)| {
+        .filter_map(|(id, _)| {
             let (file, path) = (&files[id.index()], paths.get(&id)?);
-            Some(Layer { file, node: &node.name, path, is_inner: inner.contains_key(&id) })
+            Some(Layer { file, node: &nodes[&id], path, is_inner: inner.contains_key(&id) })
         })
         .collect();
-    let nodes = graph.iter().map(|(id, node)| (id, node.name.clone())).collect();
     let renamings = source.renamings(&nodes);
     let renamed = layers.iter().all(|layer| after(&renamings, layer.file) == layer.node);
     let moved = if renamed { moved(&layers) } else { None };
