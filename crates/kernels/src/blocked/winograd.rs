@@ -7,15 +7,15 @@
 //!
 //! The products at a point are a matrix product over the channels, done by the register tile with
 //! tiles of the map in the place of pixels. The products of two output blocks are transformed back at
-//! once, while they are in the second cache. Work is cut in one of three ways. *Chunks*: a thread takes
+//! once, while they are in the second cache. Work is cut in one of two ways. *Chunks*: a thread takes
 //! some tiles all the way, their transforms staying in its second cache; the weights pass by once a
 //! chunk. *Blocks*: each thread transforms all tiles for itself, and makes its share of the output
-//! blocks; the weights pass by once, and no transform from one thread to another. *Phases*: where that
-//! is too much work to be done again and again, all threads transform all tiles together first.
+//! blocks; the weights pass by once. That is work done again and again, but to transform a pixel takes
+//! no longer than to fetch it from the cache of the core that did.
 
 mod tiles;
 
-use tiles::{Back, Chunk, Forward, Part, TransformFilters, odd};
+use tiles::{Chunk, Part, TransformFilters, odd};
 
 use super::Destination;
 use super::convolution::{Outputs, Work};
@@ -24,7 +24,6 @@ use super::filters;
 use super::layout::Pixel;
 use super::points::{self, filter_matrix};
 use super::simd::{Isa, LANES};
-use super::strip::share;
 use crate::conv::Conv;
 use crate::threads::{Threads, TileCut};
 
@@ -33,6 +32,12 @@ const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
 
 /// Tiles of a chunk, at least: fewer would not fill the register tile.
 const FEWEST: usize = 14;
+
+/// Cycles of an operation of a transform.
+const TRANSFORM: f64 = 1.2;
+
+/// Cycles in which a pixel comes from beyond the second cache.
+const PIXEL: usize = 6;
 
 /// Output blocks whose products are in the cache at a time.
 const PAIR: usize = 2;
@@ -56,7 +61,6 @@ enum Schedule {
     Chunked(usize),
     /// So many output blocks of all tiles.
     Blocks(usize),
-    Phased,
 }
 
 impl Winograd {
@@ -159,7 +163,7 @@ impl Winograd {
     /// Cycles of the products and of the transforms, a vector operation each.
     pub(crate) fn cycles(&self) -> f64 {
         let [into, out] = self.transforms();
-        self.products() / 0.95 + 1.2 * (into + out)
+        self.products() / 0.95 + TRANSFORM * (into + out)
     }
 
     /// Cycles of the products.
@@ -184,14 +188,15 @@ impl Winograd {
         let tiles = self.all_tiles();
         let most = (CHUNK / (self.points() * self.all_inputs())).max(FEWEST);
         let chunks = tiles.div_ceil(most.min(tiles.div_ceil(threads)).max(FEWEST));
-        // What has to come from beyond the second cache, in pixels.
+        // What has to come from beyond the second cache, in pixels, and what is done again.
         let all = self.points() * self.all_inputs() * tiles;
         let passes = self.all_outputs().div_ceil(PAIR);
-        if chunks < threads || chunks * self.packed_len() > all * passes + self.packed_len() {
-            let again = threads as f64 * self.transforms()[0] <= self.products() / 8.0;
+        let again = (TRANSFORM * self.transforms()[0]) as usize * (threads - 1) / PIXEL;
+        let blocks = all * passes + self.packed_len() + again;
+        if chunks < threads || chunks * self.packed_len() > blocks {
             // As many for each of the threads.
             let own = self.all_outputs().div_ceil(PAIR).div_ceil(threads) * PAIR;
-            return if again { Schedule::Blocks(own) } else { Schedule::Phased };
+            return Schedule::Blocks(own);
         }
         // As many for each of the threads, if there are few.
         let even = if chunks < 4 * threads { chunks.next_multiple_of(threads) } else { chunks };
@@ -211,7 +216,6 @@ impl Winograd {
                 (self.all_inputs() + PAIR) * self.apart(all.div_ceil(chunks)) * threads
             }
             Schedule::Blocks(_) => (self.all_inputs() + PAIR) * self.apart(all) * threads,
-            Schedule::Phased => (self.all_inputs() + PAIR * threads) * self.apart(all),
         }
     }
 
@@ -220,7 +224,7 @@ impl Winograd {
         let all = self.all_tiles();
         let count = match self.schedule(threads) {
             Schedule::Chunked(chunks) => all.div_ceil(chunks),
-            Schedule::Blocks(_) | Schedule::Phased => all,
+            Schedule::Blocks(_) => all,
         };
         [count, self.all_outputs()]
     }
@@ -230,7 +234,7 @@ impl Winograd {
     pub(crate) fn passing(&self, threads: usize) -> usize {
         match self.schedule(threads) {
             Schedule::Chunked(_) => 0,
-            Schedule::Blocks(_) | Schedule::Phased => {
+            Schedule::Blocks(_) => {
                 let all = self.all_inputs() * self.apart(self.all_tiles());
                 all * (1 + self.all_outputs().div_ceil(PAIR))
             }
@@ -270,33 +274,15 @@ impl Winograd {
         let size = [height / window, width / window];
         let tile = [M.div_ceil(window), N.div_ceil(window)];
         let threads = work.threads;
-        let (inputs, blocks) = (self.all_inputs(), self.all_outputs());
-        let cut = |blocks, runs| TileCut { tile, blocks, runs };
-        let all_the_way = |cut, outputs, scratch| {
-            each_part(threads, &self.conv, size, outputs, cut, scratch, |part, scratch| {
-                let winograd = self;
-                work.isa.run(Chunk::<A, M, B, N> { winograd, work, x, scratch, part });
-            });
+        let (blocks, runs) = match self.schedule(threads.count()) {
+            Schedule::Chunked(chunks) => (self.all_outputs(), chunks),
+            Schedule::Blocks(own) => (own, 1),
         };
-        match self.schedule(threads.count()) {
-            Schedule::Chunked(runs) => all_the_way(cut(blocks, runs), outputs, scratch),
-            Schedule::Blocks(own) => all_the_way(cut(own, 1), outputs, scratch),
-            Schedule::Phased => {
-                let all = self.all_tiles();
-                let (v, scratch) = scratch.split_at_mut(inputs * self.apart(all));
-                threads.chunks(v, self.apart(all), |block, v| {
-                    let (winograd, tiles) = (self, 0..all);
-                    work.isa.run(Forward::<A, M, B, N> { winograd, x, tiles, block, v });
-                });
-                let v = &*v;
-                let own = share(blocks, 4 * PAIR, threads.count()).next_multiple_of(PAIR);
-                let cut = cut(own, 1);
-                each_part(threads, &self.conv, size, outputs, cut, scratch, |part, m| {
-                    let winograd = self;
-                    work.isa.run(Back::<A, M, B, N> { winograd, work, v, m, part });
-                });
-            }
-        }
+        let cut = TileCut { tile, blocks, runs };
+        each_part(threads, &self.conv, size, outputs, cut, scratch, |part, scratch| {
+            let winograd = self;
+            work.isa.run(Chunk::<A, M, B, N> { winograd, work, x, scratch, part });
+        });
     }
 }
 
