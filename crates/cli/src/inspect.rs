@@ -42,14 +42,15 @@ impl Inspect {
 
     fn text(&self, found: &Inspected, digest: Option<String>) -> String {
         let Inspected { tensors, metadata, network, fits, warnings, .. } = found;
-        let rows = tensors.iter().map(|tensor| {
+        let rows = tensors.iter().zip(&found.digests).map(|(tensor, digest)| {
             let turned = if tensor.is_turned() { ", axes turned" } else { "" };
             let values = format!("{}{turned}", tensor.element);
-            [tensor.name.clone(), extents(&tensor.shape), values]
+            let digest = digest.as_deref().map_or("", |digest| &digest[..12]);
+            [tensor.name.clone(), extents(&tensor.shape), values, digest.to_owned()]
         });
         let mut lines = Vec::new();
         if !tensors.is_empty() {
-            lines.push(table(["tensor", "shape", "values"], rows));
+            lines.push(table(["tensor", "shape", "values", "sha256"], rows));
         }
         if let Some(network) = network {
             let nodes = network.graph.nodes().iter();
@@ -89,8 +90,9 @@ impl Inspect {
 }
 
 fn document(found: &Inspected, digest: Option<String>) -> Value {
-    let tensors = found.tensors.iter().map(|tensor| {
-        json!({"name": tensor.name, "shape": tensor.shape, "dtype": tensor.element.to_string()})
+    let tensors = found.tensors.iter().zip(&found.digests).map(|(tensor, digest)| {
+        let dtype = tensor.element.to_string();
+        json!({"name": tensor.name, "shape": tensor.shape, "dtype": dtype, "sha256": digest})
     });
     let names: Vec<&str> = found.fits.iter().map(|(entry, _)| entry.name).collect();
     let graph = found.network.as_ref().map(|network| &network.graph);
@@ -114,8 +116,8 @@ fn extents(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
-/// Rows of three columns, the middle one to the right.
-fn table(header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
+/// Rows of columns, the second to the right.
+fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header);

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{expect, json, root};
 
 const SQUEEZENET: &str = "crates/striate/assets/squeezenet1_1.safetensors";
@@ -148,10 +150,21 @@ fn a_file_is_told_without_being_trusted() {
     assert_eq!(found["params"], 1_235_496);
     assert_eq!(found["fits"], serde_json::json!(["squeezenet1_1"]));
     assert_eq!(found["tensors"].as_array().unwrap().len(), 52);
+    // The digest of a tensor is of its values, not of the file.
+    let directory = tempfile::tempdir().unwrap();
+    let pth = directory.path().join("squeezenet1_1.pth").display().to_string();
+    expect(0, &["convert", SQUEEZENET, &pth]);
+    let (out, _) = expect(0, &["inspect", &pth, "--json"]);
+    let digests = |found: &serde_json::Value| -> BTreeMap<String, String> {
+        let tensors = found["tensors"].as_array().unwrap().iter();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        tensors.map(|tensor| (text(&tensor["name"]), text(&tensor["sha256"]))).collect()
+    };
+    assert_eq!(digests(&json(&out)), digests(&found));
+    assert_ne!(json(&out)["sha256"], found["sha256"]);
     let (text, _) = expect(0, &["inspect", SQUEEZENET]);
     assert!(text.contains("fits squeezenet1_1 (1000 classes)"), "{text}");
     // A pickle that would run a command is named and refused.
-    let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("evil.pth");
     let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
     let stored = zip::CompressionMethod::Stored;

@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use striate_graph::Params;
 
-use crate::{Dtype, FormatError};
+use crate::{Dtype, FormatError, StoredTensor, TensorFile};
 
 /// The identity of a set of weights: SHA-256, in hexadecimal, of all values, trained and stored
 /// (running statistics, fixed codes), in the order of the layout as little-endian `f32`.
@@ -14,13 +14,38 @@ use crate::{Dtype, FormatError};
 /// digest have learned the same, bit by bit.
 pub fn weights_sha256(params: &Params) -> String {
     let mut hash = Sha256::new();
+    update(&mut hash, params.values());
+    hex(hash)
+}
+
+impl TensorFile {
+    /// SHA-256, in hexadecimal, of the values of a tensor, in the order of its axes as little-endian
+    /// `f32`: the same for every file that has them, whatever its format.
+    ///
+    /// # Errors
+    /// [`FormatError::Unsupported`] if they are no floating-point numbers.
+    pub fn sha256(&self, tensor: &StoredTensor) -> Result<String, FormatError> {
+        let (mut hash, len) = (Sha256::new(), tensor.shape.iter().product());
+        let mut room = vec![0.0; TOGETHER.min(len)];
+        for from in (0..len).step_by(TOGETHER) {
+            let values = &mut room[..TOGETHER.min(len - from)];
+            self.piece(tensor, from, values)?;
+            update(&mut hash, values);
+        }
+        Ok(hex(hash))
+    }
+}
+
+/// Values of a tensor that are read at a time.
+const TOGETHER: usize = 1 << 20;
+
+fn update(hash: &mut Sha256, values: &[f32]) {
     let mut bytes = Vec::new();
-    for values in params.values().chunks(1 << 14) {
+    for values in values.chunks(1 << 14) {
         bytes.clear();
         Dtype::F32.encode(values, &mut bytes);
         hash.update(&bytes);
     }
-    hex(hash)
 }
 
 /// SHA-256 of a file, in hexadecimal: what a download is checked against.

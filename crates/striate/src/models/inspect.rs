@@ -15,6 +15,8 @@ pub struct Inspected {
     pub format: String,
     /// Its tensors, in the order of their values.
     pub tensors: Vec<StoredTensor>,
+    /// Of each tensor [`sha256`](striate_formats::TensorFile::sha256), if it holds floating-point numbers.
+    pub digests: Vec<Option<String>>,
     /// What else it says.
     pub metadata: BTreeMap<String, String>,
     /// The network that it says, if it does.
@@ -36,14 +38,15 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         let network = definition::read(path, None, &Choices::default())?;
         return Ok(Inspected::of_network(network, String::from("prototxt")));
     }
-    let listing = match striate_formats::list(path) {
-        Ok(listing) => listing,
+    let file = match striate_formats::read(path) {
+        Ok(file) => file,
         Err(FormatError::Foreign { names, .. }) => {
             let found = names.iter().map(|name| format!("its pickle holds {name}"));
             let unread = "nothing of it is executed, and none of its tensors are read";
             return Ok(Inspected {
                 format: Format::PyTorch.to_string(),
                 tensors: Vec::new(),
+                digests: Vec::new(),
                 metadata: BTreeMap::new(),
                 network: None,
                 fits: Vec::new(),
@@ -52,7 +55,13 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         }
         Err(error) => return Err(error.into()),
     };
+    let listing = file.listing();
     let mut warnings = Vec::new();
+    let digest = |tensor: &StoredTensor| match &tensor.element {
+        Element::Float(_) => file.sha256(tensor).map(Some),
+        Element::Other(_) => Ok(None),
+    };
+    let digests = listing.tensors.iter().map(digest).collect::<Result<_, _>>()?;
     let others = |t: &&StoredTensor| matches!(t.element, Element::Other(_));
     for tensor in listing.tensors.iter().filter(others) {
         warnings.push(format!("{} holds {}, which is not read", tensor.name, tensor.element));
@@ -70,7 +79,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         }
         None => None,
     };
-    let mut fits = fits(&listing);
+    let mut fits = fits(listing);
     if let (Some(network), true) = (&network, fits.is_empty()) {
         fits = alike(network);
         warnings.extend(called_otherwise(&fits));
@@ -80,8 +89,9 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
     }
     Ok(Inspected {
         format: listing.format.to_string(),
-        tensors: listing.tensors,
-        metadata: listing.metadata,
+        tensors: listing.tensors.clone(),
+        digests,
+        metadata: listing.metadata.clone(),
         network,
         fits,
         warnings,
@@ -108,6 +118,7 @@ impl Inspected {
         Inspected {
             format,
             tensors: Vec::new(),
+            digests: Vec::new(),
             metadata: BTreeMap::new(),
             fits: alike(&network),
             warnings: network.warnings.clone(),
