@@ -97,12 +97,12 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
 }
 
 /// `Bᵀ d B` of some tiles of a block: all of the first point, then all of the next.
-pub(super) struct Forward<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
-    pub(super) winograd: &'a Winograd,
-    pub(super) x: &'a [Pixel],
-    pub(super) tiles: Range<usize>,
-    pub(super) block: usize,
-    pub(super) v: &'a mut [Pixel],
+struct Forward<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
+    winograd: &'a Winograd,
+    x: &'a [Pixel],
+    tiles: Range<usize>,
+    block: usize,
+    v: &'a mut [Pixel],
 }
 
 impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
@@ -189,14 +189,14 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
 }
 
 /// The products of some output blocks, and `Aᵀ m A` of them with what ends a sum.
-pub(super) struct Back<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
-    pub(super) winograd: &'a Winograd,
-    pub(super) work: &'a Work<'a>,
+struct Back<'a, const A: usize, const M: usize, const B: usize, const N: usize> {
+    winograd: &'a Winograd,
+    work: &'a Work<'a>,
     /// The transforms of all input blocks.
-    pub(super) v: &'a [Pixel],
+    v: &'a [Pixel],
     /// Room for the products of two blocks.
-    pub(super) m: &'a mut [Pixel],
-    pub(super) part: Part<'a>,
+    m: &'a mut [Pixel],
+    part: Part<'a>,
 }
 
 impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
