@@ -162,6 +162,11 @@ fn a_file_is_told_without_being_trusted() {
     };
     assert_eq!(digests(&json(&out)), digests(&found));
     assert_ne!(json(&out)["sha256"], found["sha256"]);
+    // Values that are more than may be in memory are told of, but not looked at.
+    let (out, _) = expect(0, &["inspect", SQUEEZENET, "--json", "--max-memory", "1MB"]);
+    assert_eq!(json(&out)["params"], 1_235_496);
+    assert!(json(&out)["tensors"][0]["sha256"].is_null(), "{out}");
+    assert!(json(&out)["warnings"][0].as_str().unwrap().contains("--max-memory"), "{out}");
     let (text, _) = expect(0, &["inspect", SQUEEZENET]);
     assert!(text.contains("fits squeezenet1_1 (1000 classes)"), "{text}");
     // A pickle that would run a command is named and refused.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use striate_formats::{Element, Format, FormatError, NETWORK, StoredTensor};
+use striate_formats::{Element, Format, FormatError, NETWORK, StoredTensor, TensorFile};
 use striate_zoo::Architecture;
 
 use super::{Choices, ModelError, Network, definition, fits, same};
@@ -38,8 +38,16 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         let network = definition::read(path, None, &Choices::default())?;
         return Ok(Inspected::of_network(network, String::from("prototxt")));
     }
-    let file = match striate_formats::read(path) {
-        Ok(file) => file,
+    let mut warnings = Vec::new();
+    let (listing, digests) = match striate_formats::read(path) {
+        Ok(file) => (file.listing().clone(), digests(&file)?),
+        // What a file says of itself takes less room than its values.
+        Err(error @ FormatError::TooLarge { .. }) => {
+            let listing = striate_formats::list(path)?;
+            warnings.push(format!("tensors without digests: {error}"));
+            let digests = vec![None; listing.tensors.len()];
+            (listing, digests)
+        }
         Err(FormatError::Foreign { names, .. }) => {
             let found = names.iter().map(|name| format!("its pickle holds {name}"));
             let unread = "nothing of it is executed, and none of its tensors are read";
@@ -55,13 +63,6 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let listing = file.listing();
-    let mut warnings = Vec::new();
-    let digest = |tensor: &StoredTensor| match &tensor.element {
-        Element::Float(_) => file.sha256(tensor).map(Some),
-        Element::Other(_) => Ok(None),
-    };
-    let digests = listing.tensors.iter().map(digest).collect::<Result<_, _>>()?;
     let others = |t: &&StoredTensor| matches!(t.element, Element::Other(_));
     for tensor in listing.tensors.iter().filter(others) {
         warnings.push(format!("{} holds {}, which is not read", tensor.name, tensor.element));
@@ -79,7 +80,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
         }
         None => None,
     };
-    let mut fits = fits(listing);
+    let mut fits = fits(&listing);
     if let (Some(network), true) = (&network, fits.is_empty()) {
         fits = alike(network);
         warnings.extend(called_otherwise(&fits));
@@ -89,13 +90,21 @@ pub fn inspect(path: &Path) -> Result<Inspected, ModelError> {
     }
     Ok(Inspected {
         format: listing.format.to_string(),
-        tensors: listing.tensors.clone(),
+        tensors: listing.tensors,
         digests,
-        metadata: listing.metadata.clone(),
+        metadata: listing.metadata,
         network,
         fits,
         warnings,
     })
+}
+
+fn digests(file: &TensorFile) -> Result<Vec<Option<String>>, FormatError> {
+    let digest = |tensor: &StoredTensor| match &tensor.element {
+        Element::Float(_) => file.sha256(tensor).map(Some),
+        Element::Other(_) => Ok(None),
+    };
+    file.listing().tensors.iter().map(digest).collect()
 }
 
 /// The networks of the registry that compute what this one does.
