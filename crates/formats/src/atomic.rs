@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::FormatError;
-use crate::positioned::Positioned;
+use crate::output::Output;
 
 /// Writes a file whole or not at all.
 ///
@@ -27,16 +27,16 @@ pub fn write_atomically(
     written.map_err(FormatError::io("write", path))
 }
 
-/// [`write_atomically`] for who writes here and there, with several threads. A device or a pipe gets
-/// the bytes in order, from a file that is removed again.
-pub(crate) fn write_atomically_at(
+/// [`write_atomically`] for who writes values of parameters. A device or a pipe gets the bytes in
+/// order, from a file that is removed again.
+pub(crate) fn write_output<'w>(
     path: &Path,
-    write: impl FnOnce(&Positioned) -> io::Result<()>,
+    write: impl FnOnce(&mut Output<'w>) -> io::Result<()>,
 ) -> Result<(), FormatError> {
     let write = |file| {
-        let file = Positioned::new(file);
-        write(&file)?;
-        Ok(file.into_file())
+        let mut output = Output::new(file);
+        write(&mut output)?;
+        output.finish()
     };
     let written = match target(path) {
         Ok(Target::File(path)) => replace(&path, write),
@@ -71,17 +71,17 @@ fn target(path: &Path) -> io::Result<Target> {
 
 /// Writes two files that belong together, each whole or not at all: `small` takes its name when
 /// `large` has its own, and if that cannot be written neither does.
-pub(crate) fn write_both(
+pub(crate) fn write_both<'w>(
     small: &Path,
-    write_small: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write_small: impl FnOnce(&mut Output<'w>) -> io::Result<()>,
     large: &Path,
-    write_large: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write_large: impl FnOnce(&mut Output<'w>) -> io::Result<()>,
 ) -> Result<(), FormatError> {
     let mut second = Ok(());
-    let first = write_atomically(small, |file| {
+    let first = write_output(small, |file| {
         write_small(file)?;
         file.flush()?;
-        second = write_atomically(large, write_large);
+        second = write_output(large, write_large);
         second.as_ref().map_or(Err(io::ErrorKind::Interrupted.into()), |()| Ok(()))
     });
     second.and(first)
@@ -144,6 +144,9 @@ impl Drop for Temporary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Dtype;
+    use striate_graph::{Graph, Init, Param, Params, Shape};
+    use striate_tensor::Rng;
 
     fn files(directory: &Path) -> Vec<String> {
         let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
@@ -175,7 +178,7 @@ mod tests {
         let [small, large] = ["small", "large"].map(|name| directory.path().join(name));
         let both = |text: &'static [u8], fails: [bool; 2]| {
             let write = |fails: bool| {
-                move |file: &mut dyn Write| match fails {
+                move |file: &mut Output<'_>| match fails {
                     true => Err(io::ErrorKind::StorageFull.into()),
                     false => file.write_all(text),
                 }
@@ -232,18 +235,30 @@ mod tests {
     fn what_is_written_here_and_there_is_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("weights");
-        let write = |file: &Positioned| {
-            file.write_all_at(b"last", 5)?;
-            file.write_all_at(b"first", 0)
+        let graph = Graph::build(Shape::map(1, 1, 400), |x| x.flatten().at("fc").linear(300));
+        let graph = graph.unwrap();
+        let params = Params::init(&graph, &Init::LeCun, &Rng::new(1));
+        fn write<'w>(params: &'w Params, output: &mut Output<'w>) -> io::Result<()> {
+            output.write_all(b"first")?;
+            params.layout().params().iter().try_for_each(|param| {
+                output.values(params, param, None, Dtype::F32)?;
+                output.write_all(param.name.as_bytes())
+            })
+        }
+        let bytes = |(param, values): (&Param, &[f32])| {
+            let values = values.iter().flat_map(|value| value.to_le_bytes());
+            values.chain(param.name.bytes()).collect::<Vec<u8>>()
         };
-        write_atomically_at(&path, write).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"firstlast");
-        let failed = write_atomically_at(&path, |file| {
-            file.write_all_at(b"other", 0)?;
+        let expected = [b"first".to_vec()].into_iter().chain(params.iter().map(bytes));
+        let expected = expected.collect::<Vec<_>>().concat();
+        write_output(&path, |output| write(&params, output)).unwrap();
+        assert!(fs::read(&path).unwrap() == expected);
+        let failed = write_output(&path, |output| {
+            write(&params, output)?;
             Err(io::ErrorKind::StorageFull.into())
         });
         assert!(failed.is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"firstlast");
+        assert!(fs::read(&path).unwrap() == expected);
         assert_eq!(files(directory.path()), ["weights"]);
 
         let pipe = directory.path().join("pipe");
@@ -251,8 +266,8 @@ mod tests {
         assert!(made.unwrap().success());
         std::thread::scope(|scope| {
             let read = scope.spawn(|| fs::read(&pipe).unwrap());
-            write_atomically_at(&pipe, write).unwrap();
-            assert_eq!(read.join().unwrap(), b"firstlast");
+            write_output(&pipe, |output| write(&params, output)).unwrap();
+            assert!(read.join().unwrap() == expected);
         });
     }
 }

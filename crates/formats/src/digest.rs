@@ -42,9 +42,7 @@ const TOGETHER: usize = 1 << 20;
 fn update(hash: &mut Sha256, values: &[f32]) {
     let mut bytes = Vec::new();
     for values in values.chunks(1 << 14) {
-        bytes.clear();
-        Dtype::F32.encode(values, &mut bytes);
-        hash.update(&bytes);
+        hash.update(Dtype::F32.bytes(values, &mut bytes));
     }
 }
 

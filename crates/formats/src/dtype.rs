@@ -1,6 +1,8 @@
 use std::fmt;
+use std::io::{self, Write};
 
 use half::{bf16, f16};
+use zerocopy::IntoBytes;
 
 /// How the values of a tensor are stored, if they can become `f32`. In memory all are `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,6 +59,22 @@ impl Dtype {
             Dtype::F16 => fill(bytes, to, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => fill(bytes, to, |b| bf16::from_le_bytes(b).to_f32()),
         }
+    }
+
+    /// The values as little-endian bytes, which are put into `room` if they have to be.
+    pub(crate) fn bytes<'a>(self, values: &'a [f32], room: &'a mut Vec<u8>) -> &'a [u8] {
+        if self == Dtype::F32 && cfg!(target_endian = "little") {
+            return values.as_bytes();
+        }
+        room.clear();
+        self.encode(values, room);
+        room
+    }
+
+    /// Writes little-endian values.
+    pub(crate) fn write(self, values: &[f32], to: &mut dyn Write) -> io::Result<()> {
+        let mut room = Vec::new();
+        values.chunks(1 << 16).try_for_each(|values| to.write_all(self.bytes(values, &mut room)))
     }
 
     /// Appends little-endian values, rounded to nearest, ties to even.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use striate_graph::MAX_VOLUME;
 use striate_tensor::Tensor;
 use striate_tensor::strided::{self, Axis};
+use zerocopy::IntoBytes;
 
 use crate::limits::{self, Limits, Room};
 use crate::source::Source;
@@ -104,12 +105,11 @@ struct Panel {
 /// How many panels are kept: more than one, for threads that read side by side.
 const PANELS: usize = 2;
 
-/// Bytes that are read at a time: few enough for the stack and for the first cache. A multiple of
-/// the size of every type.
+/// Values that are read at a time: they are in the caches when they are looked at.
 const PIECE: usize = 1 << 14;
 
-/// The same of pieces that are short.
-const SMALL: usize = 1 << 10;
+/// Bytes of another type that are read at a time. A multiple of the size of every type.
+const ROOM: usize = 1 << 12;
 
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///
@@ -182,8 +182,8 @@ fn recognised(source: &Source, place: String, room: &Room) -> Result<Contents, F
     let len = source.len();
     let mut head = [0; caffe::SNIFFED];
     let sniffed = head.len().min(usize::try_from(len).unwrap_or(usize::MAX));
-    let first = source.bytes(0, &mut head[..sniffed]);
-    let first = first.map_err(FormatError::io("read", place.as_ref()))?;
+    let first = &mut head[..sniffed];
+    source.read(0, first).map_err(FormatError::io("read", place.as_ref()))?;
     if first.starts_with(keras::MAGIC) {
         return keras::contents(source, 0..len, &keras::Config::default(), place, room);
     }
@@ -373,44 +373,45 @@ impl TensorFile {
         let dtype = self.dtype(stored)?;
         let (skipped, len) = (from * dtype.size(), to.len() * dtype.size());
         assert!(skipped + len <= stored.range.len(), "a piece of the tensor");
-        let at = self.start + (stored.range.start + skipped) as u64;
-        // Room costs time: of a short piece as much as the piece.
-        match len <= SMALL {
-            true => self.decoded(stored, dtype, at, to, &mut [0; SMALL]),
-            false => self.decoded(stored, dtype, at, to, &mut [0; PIECE]),
+        let mut at = self.start + (stored.range.start + skipped) as u64;
+        let mut all = true;
+        for to in to.chunks_mut(PIECE) {
+            self.decoded(stored, dtype, at, to)?;
+            all &= finite(to);
+            at += (to.len() * dtype.size()) as u64;
         }
+        Ok(all)
     }
 
     fn decoded(
         &self,
         stored: &StoredTensor,
         dtype: Dtype,
-        mut at: u64,
+        at: u64,
         to: &mut [f32],
-        room: &mut [u8],
-    ) -> Result<bool, FormatError> {
-        let mut all = true;
-        for to in to.chunks_mut(room.len() / dtype.size()) {
-            let len = to.len() * dtype.size();
-            dtype.decode(self.bytes(stored, at, &mut room[..len])?, to);
-            all &= finite(to);
-            at += len as u64;
+    ) -> Result<(), FormatError> {
+        if dtype == Dtype::F32 {
+            self.fill(stored, at, to.as_mut_bytes())?;
+            to.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
+            return Ok(());
         }
-        Ok(all)
+        let mut room = [0; ROOM];
+        for (i, to) in to.chunks_mut(ROOM / dtype.size()).enumerate() {
+            let room = &mut room[..to.len() * dtype.size()];
+            self.fill(stored, at + (i * ROOM) as u64, room)?;
+            dtype.decode(room, to);
+        }
+        Ok(())
     }
 
-    /// Bytes of a tensor from one on, as many as there is room for.
-    fn bytes<'a>(
-        &'a self,
-        stored: &'a StoredTensor,
-        at: u64,
-        room: &'a mut [u8],
-    ) -> Result<&'a [u8], FormatError> {
+    /// Bytes of a tensor from one on.
+    fn fill(&self, stored: &StoredTensor, at: u64, to: &mut [u8]) -> Result<(), FormatError> {
         if let Some(held) = &stored.held {
             let from = at - self.start - stored.range.start as u64;
-            return Ok(&held[from as usize..][..room.len()]);
+            to.copy_from_slice(&held[from as usize..][..to.len()]);
+            return Ok(());
         }
-        self.source.bytes(at, room).map_err(|error| self.unread(stored, error))
+        self.source.read(at, to).map_err(|error| self.unread(stored, error))
     }
 
     /// Values of a tensor with strides, from the `from`-th on.

@@ -10,7 +10,6 @@ mod hdf5;
 mod layers;
 mod order;
 mod section;
-mod values;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};

@@ -47,6 +47,15 @@ impl Positioned {
         file.write_all(bytes)
     }
 
+    /// Waits until all that is written is on the disk.
+    pub(crate) fn sync_data(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        let file = &self.file;
+        #[cfg(not(unix))]
+        let file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.sync_data()
+    }
+
     /// The file, which nobody reads or writes any more.
     pub(crate) fn into_file(self) -> File {
         #[cfg(unix)]

@@ -47,21 +47,6 @@ impl Source {
         }
     }
 
-    /// As many as there is room for, from one on; where they are in memory, these.
-    pub(crate) fn bytes<'a>(&'a self, at: u64, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        match self {
-            Source::Memory(bytes) => part(bytes, at, room.len()),
-            Source::Disk { file, .. } => {
-                file.read_exact_at(room, at)?;
-                Ok(room)
-            }
-            Source::Several(sources) => {
-                let (at, source) = of(sources, at)?;
-                source.bytes(at, room)
-            }
-        }
-    }
-
     /// Fills `to` from one on.
     pub(crate) fn read(&self, at: u64, to: &mut [u8]) -> io::Result<()> {
         match self {

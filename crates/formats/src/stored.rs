@@ -113,13 +113,13 @@ impl StoredParams {
         from: usize,
         to: &mut [f32],
     ) -> Result<(), FormatError> {
-        let stored = self.stored(param);
+        let stored = self.tensor(param);
         stored.note(self.file.piece(&stored.tensor, from, to)?);
         self.graph.sever(param, from, to);
         Ok(())
     }
 
-    fn stored(&self, param: &Param) -> &Stored {
+    fn tensor(&self, param: &Param) -> &Stored {
         let index = self.layout.position(&param.name).expect("a tensor of this layout");
         &self.tensors[index]
     }
@@ -130,7 +130,7 @@ impl StoredParams {
         if matches!(node, Op::Conv2d(conv) if conv.table.is_some()) {
             return None;
         }
-        match &self.stored(param).tensor.strides {
+        match &self.tensor(param).tensor.strides {
             Some(axes) => strided::composed(axes, from, view),
             None => Some((from, view.to_vec())),
         }
@@ -165,16 +165,14 @@ impl ParamSource for StoredParams {
         let Some((at, axes)) = self.in_file(param, from, view) else {
             return strided::gather(view, |at, to| self.read(param, from + at, to), to);
         };
-        let stored = self.stored(param);
+        let stored = self.tensor(param);
         let finite = self.file.gather(&stored.tensor, at, &axes, to).map_err(SourceError::new)?;
         stored.note(finite);
         Ok(())
     }
 
-    fn together(&self, param: &Param) -> usize {
-        let axes = self.stored(param).tensor.strides.as_ref();
-        // Twice what is kept for others, for the pieces of the file that are read are as much longer.
-        axes.map_or(1, |axes| 2 * strided::panel(axes, 0).len() * strided::inner(axes))
+    fn stored(&self, param: &Param) -> Option<&[Axis]> {
+        self.tensor(param).tensor.strides.as_deref()
     }
 }
 

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use striate_graph::{Param, ParamSource};
 use striate_tensor::{Tensor, View};
 
-use crate::pieces::{PIECE, pieces};
+use crate::output::Output;
+use crate::parts::Placed;
 use crate::{Dtype, FormatError, read, safetensors};
 
 /// The one tensor of a file, whatever its name and rank.
@@ -70,22 +71,27 @@ impl<'a> Writing<'a> {
         self.shape.iter().product()
     }
 
-    /// Hands out the values, piece by piece.
-    fn pieces(&self, take: &mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> {
+    /// Writes the values.
+    pub(crate) fn write(&self, file: &mut Output<'a>, dtype: Dtype) -> io::Result<()> {
         match self.values {
-            Values::Here(values) => values.chunks(PIECE).try_for_each(take),
-            Values::Of(source, param) => pieces(source, param, take),
+            Values::Here(values) => dtype.write(values, file),
+            Values::Of(source, param) => file.values(source, param, None, dtype),
         }
     }
 
-    /// Writes the values one after the other.
-    pub(crate) fn write(&self, file: &mut dyn Write, dtype: Dtype) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        self.pieces(&mut |values| {
-            bytes.clear();
-            dtype.encode(values, &mut bytes);
-            file.write_all(&bytes)
-        })
+    /// One that the type cannot hold.
+    fn too_large(&self, dtype: Dtype) -> io::Result<Option<f32>> {
+        let mut large = None;
+        let mut see = |values: &[f32]| {
+            large = large.or(values.iter().copied().find(|value| !dtype.holds(*value)));
+        };
+        match self.values {
+            Values::Here(values) => see(values),
+            Values::Of(source, param) => {
+                Placed::new(source, param, None, dtype, 0).each(&mut see)?
+            }
+        }
+        Ok(large)
     }
 }
 
@@ -107,15 +113,9 @@ pub(crate) fn check(path: &Path, tensors: &[Writing<'_>], dtype: Dtype) -> Resul
         if !names.insert(*name) {
             return unwritable(format!("two tensors are called `{name}`"));
         }
-        let mut large = None;
-        if matches!(dtype, Dtype::F16 | Dtype::BF16) {
-            let found = tensor.pieces(&mut |values| {
-                large = large.or(values.iter().copied().find(|value| !dtype.holds(*value)));
-                Ok(())
-            });
-            found.map_err(FormatError::io("read", path))?;
-        }
-        if let Some(value) = large {
+        if matches!(dtype, Dtype::F16 | Dtype::BF16)
+            && let Some(value) = tensor.too_large(dtype).map_err(FormatError::io("read", path))?
+        {
             return unwritable(format!(
                 "`{name}` holds {value}, which is too large for {dtype}: write F32"
             ));

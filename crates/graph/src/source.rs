@@ -44,10 +44,10 @@ pub trait ParamSource: Sync {
         strided::gather(view, |at, to| self.read(param, from + at, to), to)
     }
 
-    /// How many values of a tensor are best read together, from a multiple of as many on. More than
-    /// one where they are stored in another order, and each such piece is gathered.
-    fn together(&self, _: &Param) -> usize {
-        1
+    /// How the values of a tensor lie where they are stored, if not one after the other: a view of
+    /// what is stored, with as many values.
+    fn stored(&self, _: &Param) -> Option<&[Axis]> {
+        None
     }
 }
 

@@ -55,6 +55,16 @@ pub fn inner(axes: &[Axis]) -> usize {
     axes.iter().skip(1).map(|axis| axis.extent).product()
 }
 
+/// The axes of a view as its values lie when they follow each other.
+pub fn dense(axes: &[Axis]) -> Vec<Axis> {
+    let mut stride = axes.iter().map(|axis| axis.extent).product();
+    let axes = axes.iter().map(|axis| {
+        stride /= axis.extent.max(1);
+        Axis::new(axis.extent, stride)
+    });
+    axes.collect()
+}
+
 /// The rows of a view that are gathered together with this one.
 pub fn panel(axes: &[Axis], row: usize) -> Range<usize> {
     let rows = axes.first().map_or(1, |axis| axis.extent);
@@ -118,7 +128,7 @@ pub fn gather<E>(
 ) -> Result<(), E> {
     let mut result = Ok(());
     if !to.is_empty() {
-        let steps = steps(axes, to.len());
+        let steps = steps(axes);
         walk(steps, to, &mut |at, room| {
             if result.is_ok() {
                 result = read(at, room);
@@ -177,14 +187,10 @@ fn walk(mut steps: Vec<Step>, to: &mut [f32], read: &mut dyn FnMut(usize, &mut [
 }
 
 /// The axes as they are stored, so that values that are together there are read together; those that
-/// are one axis both there and in the result, of `len` values, are one.
-fn steps(axes: &[Axis], len: usize) -> Vec<Step> {
-    let mut dense = len;
-    let mut steps: Vec<Step> = (axes.iter())
-        .map(|&Axis { extent, stride }| {
-            dense /= extent.max(1);
-            Step { extent, from: stride, to: dense }
-        })
+/// are one axis both there and in the result are one.
+fn steps(axes: &[Axis]) -> Vec<Step> {
+    let mut steps: Vec<Step> = (axes.iter().zip(dense(axes)))
+        .map(|(axis, to)| Step { extent: axis.extent, from: axis.stride, to: to.stride })
         .filter(|step| step.extent > 1)
         .collect();
     steps.sort_by_key(|step| std::cmp::Reverse(step.from));

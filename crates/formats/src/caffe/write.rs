@@ -1,6 +1,6 @@
 //! A network of ours as Caffe has it: the text that defines it, and the same with its values.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use striate_graph::op::{BatchNorm, Conv2d, Pool, PoolKind, Tanh};
@@ -10,7 +10,6 @@ use super::layers::leaves_map;
 use super::message::{Message, Value};
 use super::{schema, text, wire};
 use crate::atomic::write_both;
-use crate::pieces::pieces;
 use crate::{Dtype, FormatError};
 
 /// The longest file that protobuf's own readers take.
@@ -83,28 +82,25 @@ pub fn write(
             format!("a file of {len} bytes, and Caffe reads {MAX_FILE}: write safetensors");
         return Err(unwritable(reason));
     }
-    let values = |file: &mut dyn Write| {
-        pieces.iter().try_for_each(|(head, values)| {
-            file.write_all(head)?;
-            match values {
-                Some(Values::Param(name)) => write_values(file, params, name),
-                Some(Values::One) => file.write_all(&1f32.to_le_bytes()),
-                None => Ok(()),
-            }
-        })
-    };
     let text = text::write(&net, "");
-    write_both(definition, |file| file.write_all(text.as_bytes()), model, values)
-}
-
-fn write_values(file: &mut dyn Write, params: &dyn ParamSource, name: &str) -> io::Result<()> {
-    let param = params.layout().find(name).expect("a parameter of this graph");
-    let mut bytes = Vec::new();
-    pieces(params, param, &mut |values| {
-        bytes.clear();
-        Dtype::F32.encode(values, &mut bytes);
-        file.write_all(&bytes)
-    })
+    write_both(
+        definition,
+        |file| file.write_all(text.as_bytes()),
+        model,
+        |file| {
+            pieces.iter().try_for_each(|(head, values)| {
+                file.write_all(head)?;
+                match values {
+                    Some(Values::Param(name)) => {
+                        let param = params.layout().find(name).expect("a parameter of this graph");
+                        file.values(params, param, None, Dtype::F32)
+                    }
+                    Some(Values::One) => file.write_all(&1f32.to_le_bytes()),
+                    None => Ok(()),
+                }
+            })
+        },
+    )
 }
 
 impl Blob {

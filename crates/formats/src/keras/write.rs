@@ -4,6 +4,7 @@
 //! The crates that write HDF5 make a file in memory, which may be as large as the machine's.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use hdf5_reader::checksum::jenkins_lookup3;
@@ -12,9 +13,9 @@ use striate_graph::{Graph, InputSpec, Naming, Op, Param, ParamSource};
 
 use striate_tensor::strided::Axis;
 
-use super::{order, values};
-use crate::atomic::write_atomically_at;
-use crate::{FormatError, INPUT};
+use super::order;
+use crate::atomic::write_output;
+use crate::{Dtype, FormatError, INPUT};
 
 /// No address.
 const NOWHERE: u64 = u64::MAX;
@@ -65,10 +66,10 @@ pub fn save_keras(
         layers.entry(group).or_insert((key, Vec::new())).1.push(param);
     }
     let tree = Tree::of(graph, &layers, &attributes);
-    let head = tree.head();
-    write_atomically_at(path, |file| {
-        file.write_all_at(&head, 0)?;
-        values::write(file, head.len() as u64, weights, &tree.values)
+    write_output(path, |file| {
+        file.write_all(&tree.head())?;
+        let mut values = tree.values.into_iter();
+        values.try_for_each(|(param, view)| file.values(weights, param, Some(view), Dtype::F32))
     })
 }
 

@@ -2,24 +2,21 @@
 //! are written as they are read.
 
 use std::io::{self, Read, Write};
-use std::iter;
 
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use striate_graph::ParamSource;
+use striate_tensor::strided::Axis;
 
 use super::nodes::{Initializer, Nodes, Values, signed};
 use super::proto;
 use super::write::entry;
 use crate::Dtype;
-use crate::pieces::pieces;
+use crate::output::Output;
 
 /// Tensors of so many bytes begin where a page can be mapped, on any system.
 const LARGE: u64 = 1 << 20;
 const PAGE: u64 = 1 << 16;
-
-/// Values that are read at a time.
-const PIECE: usize = 1 << 14;
 
 /// The model, encoded but for the values.
 pub(super) struct ModelFile<'n> {
@@ -70,7 +67,11 @@ impl<'n> ModelFile<'n> {
         self.model.len() as u64 + self.graph_len() + 16
     }
 
-    pub(super) fn write(&self, to: &mut dyn Write, params: &dyn ParamSource) -> io::Result<()> {
+    pub(super) fn write<'w>(
+        &'w self,
+        to: &mut Output<'w>,
+        params: &'w dyn ParamSource,
+    ) -> io::Result<()> {
         to.write_all(&self.model)?;
         to.write_all(&opened(7, self.graph_len()))?;
         to.write_all(&self.graph)?;
@@ -84,10 +85,10 @@ impl<'n> ModelFile<'n> {
     }
 
     /// The second file.
-    pub(super) fn write_data(
-        &self,
-        to: &mut dyn Write,
-        params: &dyn ParamSource,
+    pub(super) fn write_data<'w>(
+        &'w self,
+        to: &mut Output<'w>,
+        params: &'w dyn ParamSource,
     ) -> io::Result<()> {
         let mut at = 0;
         for Encoded { place, values, .. } in &self.initializers {
@@ -162,28 +163,17 @@ fn bytes(values: &Values<'_>) -> u64 {
     }
 }
 
-fn write_values(
-    to: &mut dyn Write,
-    values: &Values<'_>,
-    params: &dyn ParamSource,
+fn write_values<'w>(
+    to: &mut Output<'w>,
+    values: &'w Values<'_>,
+    params: &'w dyn ParamSource,
 ) -> io::Result<()> {
     let mut encoded = Vec::new();
     match values {
+        Values::Learned(param, 1) => to.values(params, param, None, Dtype::F32)?,
         Values::Learned(param, times) => {
-            pieces(params, param, &mut |piece| {
-                piece.chunks((PIECE / times).max(1)).try_for_each(|piece| {
-                    encoded.clear();
-                    match times {
-                        1 => Dtype::F32.encode(piece, &mut encoded),
-                        _ => {
-                            let repeated = piece.iter().flat_map(|&v| iter::repeat_n(v, *times));
-                            Dtype::F32.encode(&repeated.collect::<Vec<_>>(), &mut encoded);
-                        }
-                    }
-                    to.write_all(&encoded)
-                })
-            })?;
-            encoded.clear();
+            let view = vec![Axis::new(param.range.len(), 1), Axis::new(*times, 0)];
+            to.values(params, param, Some(view), Dtype::F32)?;
         }
         Values::Floats(values) => Dtype::F32.encode(values, &mut encoded),
         Values::Integers(values) => encoded.extend(values.iter().flat_map(|v| v.to_le_bytes())),

@@ -9,8 +9,8 @@ use striate_graph::{Graph, InputSpec, Op, ParamSource, Shape};
 use super::encode::ModelFile;
 use super::nodes::{Nodes, signed};
 use super::proto;
-use crate::atomic::write_both;
-use crate::{FormatError, INPUT, MODEL, write_atomically};
+use crate::atomic::{write_both, write_output};
+use crate::{FormatError, INPUT, MODEL};
 
 /// The versions of ONNX's set of operators that are written.
 pub const OPSETS: RangeInclusive<i64> = 13..=23;
@@ -65,7 +65,7 @@ pub fn write(
     let network = description(graph, &nodes, options.model.unwrap_or("striate"));
     let whole = ModelFile::new(&model, &network, &nodes, None);
     if !options.external && whole.len() <= MAX_MESSAGE {
-        return write_atomically(path, |to| whole.write(to, params));
+        return write_output(path, |to| whole.write(to, params));
     }
     let (data, location) = beside(path).map_err(unwritable)?;
     let lean = ModelFile::new(&model, &network, &nodes, Some(&location));

@@ -1,5 +1,6 @@
 //! What `torch.save(state_dict)` writes, so that `torch.load(weights_only=True)` reads it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,8 +9,10 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::METADATA;
-use crate::tensors::{Writing, check};
-use crate::{Dtype, FormatError, write_atomically};
+use crate::atomic::write_output;
+use crate::output::Output;
+use crate::tensors::{Values, Writing, check};
+use crate::{Dtype, FormatError};
 
 /// The folder in which the archive has all its entries.
 const ROOT: &str = "archive";
@@ -28,27 +31,58 @@ pub(crate) fn write(
     let unwritable = |reason| FormatError::Unwritable { place: path.display().to_string(), reason };
     let metadata = serde_json::to_vec(metadata).map_err(|error| unwritable(error.to_string()))?;
     let program = program(tensors, dtype);
-    write_atomically(path, |file| {
-        let mut zip = ZipWriter::new_stream(file);
+    write_output(path, |output| {
+        let shared = Shared(&RefCell::new(output));
+        let mut zip = ZipWriter::new_stream(shared);
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(ALIGNMENT);
-        let mut entry =
-            |name: &str, large: bool, fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
-                zip.start_file(format!("{ROOT}/{name}"), options.large_file(large))?;
-                fill(&mut zip)
-            };
-        entry("data.pkl", false, &mut |file| file.write_all(&program))?;
-        entry("byteorder", false, &mut |file| file.write_all(b"little"))?;
+        let begin = |zip: &mut ZipWriter<_>, name: &str, large: bool| {
+            zip.start_file(format!("{ROOT}/{name}"), options.large_file(large))
+        };
+        let entry = |zip: &mut ZipWriter<_>, name: &str, bytes: &[u8]| {
+            begin(zip, name, false)?;
+            zip.write_all(bytes)
+        };
+        entry(&mut zip, "data.pkl", &program)?;
+        entry(&mut zip, "byteorder", b"little")?;
         for (i, tensor) in tensors.iter().enumerate() {
             let large = tensor.len() * dtype.size() >= u32::MAX as usize;
-            entry(&format!("data/{i}"), large, &mut |file| tensor.write(file, dtype))?;
+            begin(&mut zip, &format!("data/{i}"), large)?;
+            shared.values(tensor, dtype, &mut zip)?;
         }
-        entry("version", false, &mut |file| file.write_all(b"3\n"))?;
-        entry(METADATA, false, &mut |file| file.write_all(&metadata))?;
+        entry(&mut zip, "version", b"3\n")?;
+        entry(&mut zip, METADATA, &metadata)?;
         zip.finish()?;
         Ok(())
     })
+}
+
+/// The output, in the hands of the writer of an archive, who makes a checksum of the values in
+/// their order: they are written before, and then read by it.
+#[derive(Clone, Copy)]
+struct Shared<'a, 'w>(&'a RefCell<&'a mut Output<'w>>);
+
+impl<'w> Shared<'_, 'w> {
+    fn values(self, tensor: &Writing<'w>, dtype: Dtype, zip: &mut dyn Write) -> io::Result<()> {
+        match tensor.values {
+            Values::Here(values) => dtype.write(values, zip),
+            Values::Of(source, param) => {
+                let ahead = self.0.borrow_mut().ahead(source, param, dtype)?;
+                ahead.pieces(&mut |bytes| zip.write_all(bytes))
+            }
+        }
+    }
+}
+
+impl Write for Shared<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
 }
 
 /// The pickle: an ordered dictionary of tensors, each the whole of a storage of its own.

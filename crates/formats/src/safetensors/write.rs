@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use super::{Header, LENGTH, METADATA};
+use crate::atomic::write_output;
 use crate::limits::HEADER;
 use crate::tensors::{Writing, check};
-use crate::{Dtype, FormatError, write_atomically};
+use crate::{Dtype, FormatError};
 use safetensors::tensor::TensorInfo;
 
 /// Writes tensors in the order of their names, as the `safetensors` crate does, and metadata in
@@ -37,7 +39,7 @@ pub(crate) fn write(
     if json.len() as u64 > HEADER {
         return Err(unwritable(format!("names and metadata of more than {HEADER} bytes")));
     }
-    write_atomically(path, |file| {
+    write_output(path, |file| {
         file.write_all(&(json.len() as u64).to_le_bytes())?;
         file.write_all(&json)?;
         sorted.iter().try_for_each(|tensor| tensor.write(file, dtype))
