@@ -1,8 +1,10 @@
 //! The code we write computes what we compute, and its weights travel: every network, with weights
 //! of every kind, from our file into the module, by the framework's own file to us, by ours back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
 
 use conformance::compare;
 use interop::{Script, error, params, python, same_bits, small};
@@ -13,6 +15,7 @@ use striate_formats::{
 use striate_graph::{Graph, Naming, Params, Shape};
 use striate_render::{Framework, Heading, code};
 use striate_tensor::{Rng, Tensor, View};
+use striate_zoo::Architecture;
 
 fn logits(graph: &Graph, params: &Params, x: &Tensor) -> Vec<f32> {
     let mut network = Native::default().compile(graph, params, &Options::default()).unwrap();
@@ -83,24 +86,41 @@ fn told(error: &FormatError) -> String {
 
 fn every_network(library: Library) {
     let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
-    let mut script = Script::start("generated.py");
-    let (mut tried, mut wrong) = (0, Vec::new());
-    for entry in striate_zoo::matching(&wanted) {
-        let trip = trip(&mut script, library, entry.name, &small(entry), &entry.naming);
-        let what = match trip {
-            Ok(apart) if apart <= 1e-4 => {
-                println!("{}: {apart:.1e}", entry.name);
-                tried += 1;
-                continue;
-            }
-            Ok(apart) => format!("{}: {apart:.1e} apart", entry.name),
-            Err(what) => format!("{}: {what}", entry.name),
-        };
-        println!("{what}");
-        wrong.push(what);
-    }
+    let mut networks: Vec<_> =
+        striate_zoo::matching(&wanted).map(|entry| (entry, small(entry))).collect();
+    networks.sort_by_key(|(_, graph)| graph.layout().len());
+    let networks = Mutex::new(VecDeque::from(networks));
+    let check = |next: Next| {
+        let mut script = Script::start("generated.py");
+        let (mut tried, mut wrong) = (0, Vec::new());
+        while let Some((entry, graph)) = next(&mut networks.lock().unwrap()) {
+            let what = match trip(&mut script, library, entry.name, &graph, &entry.naming) {
+                Ok(apart) if apart <= 1e-4 => {
+                    println!("{}: {apart:.1e}", entry.name);
+                    tried += 1;
+                    continue;
+                }
+                Ok(apart) => format!("{}: {apart:.1e} apart", entry.name),
+                Err(what) => format!("{}: {what}", entry.name),
+            };
+            println!("{what}");
+            wrong.push(what);
+        }
+        (tried, wrong)
+    };
+    // Two at once, but few large ones: each is in memory several times.
+    let (small, large) = thread::scope(|scope| {
+        let small = scope.spawn(|| check(VecDeque::pop_front));
+        let large = check(VecDeque::pop_back);
+        (small.join().unwrap(), large)
+    });
+    let (tried, wrong) = (small.0 + large.0, [small.1, large.1].concat());
     assert!(tried > 0 && wrong.is_empty(), "{tried} right\n{}", wrong.join("\n"));
 }
+
+/// Takes a network of those that are left, the smallest first.
+type Next =
+    fn(&mut VecDeque<(&'static Architecture, Graph)>) -> Option<(&'static Architecture, Graph)>;
 
 /// Convolutions of some channels, and of each by itself: in parts of one form, with more maps than
 /// channels, and with a stride for each axis.
