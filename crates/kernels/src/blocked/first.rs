@@ -162,6 +162,9 @@ fn compute<S: Simd, const P: usize, const J: usize>(
     finish: &Finish<'_>,
     sink: &mut Sink<'_>,
 ) {
+    if P > S::TILE[J - 1] {
+        unreachable!("a tile is in the registers");
+    }
     s.vectorize(Compute::<P, J> { product, at, count, finish, sink });
 }
 

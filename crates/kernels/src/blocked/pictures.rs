@@ -170,8 +170,18 @@ impl Kernel for Most {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> usize {
-        S::TILE[usize::from(S::TILE[1] > 0)]
+        most::<S>()
     }
+}
+
+/// The most output channels of a tile.
+const fn most<S: Simd>() -> usize {
+    S::TILE[pixels::<S>() - 1]
+}
+
+/// The most pixels of a tile.
+const fn pixels<S: Simd>() -> usize {
+    if S::TILE[1] > 0 { 2 } else { 1 }
 }
 
 /// All maps of the output.
@@ -197,10 +207,9 @@ impl Kernel for Maps<'_> {
         let panels = weights.chunks(together * taps.len()).zip(bias.chunks(*together));
         for ((weights, bias), y) in panels.zip(y.chunks_mut(together * area)) {
             let product = Product { input, taps, weights, bias, relu };
-            let most = if S::TILE[1] > 0 { 2 } else { 1 };
             for line in 0..height {
-                for column in (0..width).step_by(most) {
-                    let pixels = most.min(width - column);
+                for column in (0..width).step_by(pixels::<S>()) {
+                    let pixels = pixels::<S>().min(width - column);
                     let to = Runs::of(&mut y[line * width + column..], area, pixels);
                     tile::<S>(bias.len(), pixels)(s, &product, line * row + column, to);
                 }
@@ -231,6 +240,9 @@ fn compute<S: Simd, const O: usize, const P: usize>(
     at: usize,
     to: Runs<'_, Pixel>,
 ) {
+    if O > most::<S>() || P > pixels::<S>() {
+        unreachable!("a tile is in the registers");
+    }
     s.vectorize(Compute::<O, P> { product, at, to });
 }
 

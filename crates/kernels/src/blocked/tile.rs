@@ -195,7 +195,8 @@ impl Sink<'_> {
 /// Computes so many tiles side by side: of the product, the pixels from `at` on.
 type Tiles<S> = fn(S, &Product<'_>, at: usize, count: usize, &mut Sink<'_>);
 
-/// The instance of a tile for so many pixels and blocks.
+/// The instance of a tile for so many pixels and blocks. Of those that the registers do not hold the
+/// code is no more than that they are never called.
 macro_rules! instance {
     ($compute:ident::<$s:ident $(, $more:literal)?>, $pixels:expr, $blocks:expr) => {
         instance!($compute::<$s $(, $more)?>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
@@ -287,6 +288,9 @@ fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
     count: usize,
     sink: &mut Sink<'_>,
 ) {
+    if P > S::TILE[J - 1] {
+        unreachable!("a tile is in the registers");
+    }
     s.vectorize(Compute::<P, J, AHEAD> { product, at, count, sink });
 }
 
