@@ -80,7 +80,7 @@ pub(crate) fn write_both<'w>(
     let mut second = Ok(());
     let first = write_output(small, |file| {
         write_small(file)?;
-        file.flush()?;
+        file.place()?;
         second = write_output(large, write_large);
         second.as_ref().map_or(Err(io::ErrorKind::Interrupted.into()), |()| Ok(()))
     });

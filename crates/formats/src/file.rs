@@ -109,7 +109,7 @@ const PANELS: usize = 2;
 const PIECE: usize = 1 << 14;
 
 /// Bytes of another type that are read at a time. A multiple of the size of every type.
-const ROOM: usize = 1 << 12;
+const ROOM: usize = 1 << 14;
 
 /// Reads a weight file, or the one in the directory of a checkpoint (`runs/lenet5/best`).
 ///

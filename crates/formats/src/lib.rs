@@ -7,7 +7,7 @@
 //! piece by piece. The formats are safetensors; PyTorch's `.pth`, which is read by a machine of our
 //! own that executes nothing; Keras's `.weights.h5`, `.h5` and `.keras`; and Caffe's `.caffemodel`
 //! ([`caffe`]). A network with its weights is read and written as ONNX ([`onnx`]). Every file is written under
-//! another name first ([`write_atomically`]): what was there stays until the new one is whole.
+//! another name first, as [`write_atomically`] does: what was there stays until the new one is whole.
 //!
 //! ```
 //! use std::collections::BTreeMap;

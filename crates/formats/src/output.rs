@@ -3,8 +3,7 @@ use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
 use std::slice;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use striate_graph::{Param, ParamSource};
@@ -24,29 +23,25 @@ const PIECE: usize = 1 << 18;
 const SYNCED: usize = 1 << 26;
 
 /// A file that is written from begin to end, but for values of parameters: these are left out, and
-/// written at last, where they belong, by several threads. Another brings to the disk what is
-/// written, so that little is left to wait for.
+/// written by several threads where they belong, at last or, if that is asked for, at once
+/// ([`ahead`](Output::ahead)).
 pub(crate) struct Output<'w> {
     file: Arc<Positioned>,
+    disk: Disk,
     /// Bytes up to here are written, or will be.
     end: u64,
     /// The bytes that follow.
     waiting: Vec<u8>,
     values: Vec<Placed<'w>>,
-    /// Bytes up to here are written, those after the end too.
+    /// From the end up to here bytes are written ahead.
     known: u64,
-    /// Who brings it to the disk, and who tells how much there is.
-    sync: JoinHandle<io::Result<()>>,
-    written: Sender<usize>,
 }
 
 impl<'w> Output<'w> {
     pub(crate) fn new(file: File) -> Output<'w> {
         let (file, waiting) = (Arc::new(Positioned::new(file)), Vec::with_capacity(WAITING));
-        let (written, told) = mpsc::channel();
-        let shared = Arc::clone(&file);
-        let sync = thread::spawn(move || sync(&shared, told));
-        Output { file, end: 0, waiting, values: Vec::new(), known: 0, sync, written }
+        let disk = Disk::new(&file, SYNCED);
+        Output { file, disk, end: 0, waiting, values: Vec::new(), known: 0 }
     }
 
     /// Values of a parameter are next: all in our order, or those of a view.
@@ -74,46 +69,87 @@ impl<'w> Output<'w> {
     ) -> io::Result<Ahead> {
         self.flush()?;
         let placed = Placed::new(source, param, None, dtype, self.end);
-        parts::write(&self.file, slice::from_ref(&placed), &self.written)?;
+        parts::write(&self.file, slice::from_ref(&placed), &self.disk)?;
         self.known = placed.bytes().end;
         Ok(Ahead { file: Arc::clone(&self.file), bytes: placed.bytes() })
+    }
+
+    /// Writes all that is left out.
+    pub(crate) fn place(&mut self) -> io::Result<()> {
+        self.flush()?;
+        parts::write(&self.file, &mem::take(&mut self.values), &self.disk)
     }
 
     /// The file, with all that belongs there.
     pub(crate) fn finish(mut self) -> io::Result<File> {
         self.place()?;
-        let Output { file, sync, written, .. } = self;
-        drop(written);
-        sync.join().unwrap_or_else(|_| Err(io::Error::other("the thread that synced ended")))?;
-        Ok(Arc::into_inner(file).expect("that thread had the other").into_file())
+        let Output { file, mut disk, .. } = self;
+        disk.wait()?;
+        drop(disk);
+        let file = Arc::into_inner(file).ok_or_else(|| io::Error::other("it is still read"))?;
+        Ok(file.into_file())
     }
 
-    /// Writes all that waits.
-    fn place(&mut self) -> io::Result<()> {
-        self.flush()?;
-        parts::write(&self.file, &mem::take(&mut self.values), &self.written)
-    }
-
-    /// Writes what is next, and more is expected.
+    /// Writes what is next.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.end)?;
         self.end += bytes.len() as u64;
-        parts::tell(&self.written, bytes.len());
-        Ok(())
+        self.disk.written(bytes.len())
     }
 }
 
-/// Brings a file to the disk while others write, who tell how much they wrote.
-fn sync(file: &Positioned, written: Receiver<usize>) -> io::Result<()> {
-    let mut waiting = 0;
-    for bytes in written {
-        waiting += bytes;
-        if waiting >= SYNCED {
-            file.sync_data()?;
-            waiting = 0;
-        }
+/// Brings a file to the disk while more is written, so that little is left to wait for.
+pub(crate) struct Disk {
+    file: Arc<Positioned>,
+    /// Bytes that are brought there at a time.
+    together: usize,
+    state: Mutex<Writing>,
+}
+
+/// Bytes that are not yet brought to the disk, and who brings others.
+#[derive(Default)]
+struct Writing {
+    bytes: usize,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Disk {
+    fn new(file: &Arc<Positioned>, together: usize) -> Disk {
+        Disk { file: Arc::clone(file), together, state: Mutex::default() }
     }
-    Ok(())
+
+    /// So many bytes more are written.
+    pub(crate) fn written(&self, bytes: usize) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bytes += bytes;
+        let idle = state.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        if state.bytes >= self.together && idle {
+            state.wait()?;
+            let file = Arc::clone(&self.file);
+            // Without a thread more is left for the end.
+            state.thread = thread::Builder::new().spawn(move || file.sync_data()).ok();
+            state.bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).wait()
+    }
+}
+
+impl Writing {
+    fn wait(&mut self) -> io::Result<()> {
+        let ended = |_| Err(io::Error::other("a thread that synced ended"));
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(ended))
+    }
+}
+
+impl Drop for Disk {
+    /// Nobody has the file any more when it is removed. What went wrong was told to who waited.
+    fn drop(&mut self) {
+        let _ = self.wait();
+    }
 }
 
 /// Bytes that are written before who writes the rest of the file comes to them.
@@ -128,7 +164,7 @@ impl Ahead {
         let mut room = vec![0; PIECE];
         let Ahead { file, bytes: Range { start, end } } = self;
         (start..end).step_by(PIECE).try_for_each(|begin| {
-            let piece = &mut room[..PIECE.min((end - begin) as usize)];
+            let piece = &mut room[..(end - begin).min(PIECE as u64) as usize];
             file.read_exact_at(piece, begin)?;
             see(piece)
         })
@@ -160,5 +196,84 @@ impl Write for Output<'_> {
         self.waiting = waiting;
         self.waiting.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use striate_graph::{Graph, Init, Params, Shape};
+    use striate_tensor::Rng;
+    use striate_tensor::strided;
+
+    use super::*;
+
+    /// Of one tensor that is more than a part, and one that is small.
+    fn params() -> Params {
+        let graph = Graph::build(Shape::map(1, 1, 400), |x| x.flatten().at("fc").linear(300));
+        Params::init(&graph.unwrap(), &Init::LeCun, &Rng::new(1))
+    }
+
+    fn encoded(dtype: Dtype, values: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        dtype.encode(values, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn values_of_any_type_are_where_they_belong() {
+        let params = params();
+        let [weight, bias] = params.layout().params() else { panic!("two tensors") };
+        let transposed = [Axis::new(400, 1), Axis::new(300, 400)];
+        let mut columns = vec![0.0; 400 * 300];
+        let read = |at: usize, to: &mut [f32]| params.read(weight, at, to);
+        strided::gather(&transposed, read, &mut columns).unwrap();
+        let values = |param: &Param| &params.values()[param.range.clone()];
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
+            let mut output = Output::new(tempfile::tempfile().unwrap());
+            output.write_all(b"head").unwrap();
+            output.values(&params, weight, None, dtype).unwrap();
+            output.write_all(&vec![7; 3 * WAITING]).unwrap();
+            output.values(&params, weight, Some(transposed.to_vec()), dtype).unwrap();
+            let each = vec![Axis::new(300, 1), Axis::new(3, 0)];
+            output.values(&params, bias, Some(each), dtype).unwrap();
+            let ahead = output.ahead(&params, weight, dtype).unwrap();
+            ahead.pieces(&mut |bytes| output.write_all(bytes)).unwrap();
+            output.write_all(b"tail").unwrap();
+
+            let file = Positioned::new(output.finish().unwrap());
+            let repeated: Vec<f32> = values(bias).iter().flat_map(|&v| [v; 3]).collect();
+            let expected = [
+                b"head".to_vec(),
+                encoded(dtype, values(weight)),
+                vec![7; 3 * WAITING],
+                encoded(dtype, &columns),
+                encoded(dtype, &repeated),
+                encoded(dtype, values(weight)),
+                b"tail".to_vec(),
+            ];
+            let expected = expected.concat();
+            let mut found = vec![0; expected.len()];
+            file.read_exact_at(&mut found, 0).unwrap();
+            assert!(found == expected, "{dtype}");
+            assert!(file.read_exact_at(&mut [0], expected.len() as u64).is_err(), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_goes_to_the_disk_meanwhile() {
+        let file = Arc::new(Positioned::new(tempfile::tempfile().unwrap()));
+        let mut disk = Disk::new(&file, 1000);
+        let begun = |disk: &Disk| disk.state.lock().unwrap().thread.is_some();
+        disk.written(999).unwrap();
+        assert!(!begun(&disk));
+        disk.written(1).unwrap();
+        assert!(begun(&disk));
+        disk.wait().unwrap();
+        // Another's failure is told.
+        let failing = || Err(io::ErrorKind::StorageFull.into());
+        disk.state.get_mut().unwrap().thread = Some(thread::spawn(failing));
+        assert_eq!(disk.wait().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        drop(disk);
+        assert!(Arc::into_inner(file).is_some());
     }
 }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -14,6 +13,7 @@ use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::{self, Axis, PANEL};
 
 use crate::Dtype;
+use crate::output::Disk;
 use crate::positioned::Positioned;
 
 /// Values of a run that is long: a longer one is no cheaper.
@@ -57,13 +57,17 @@ impl<'w> Placed<'w> {
     /// The bytes of all values.
     pub(crate) fn bytes(&self) -> Range<u64> {
         let values: usize = self.view.iter().map(|axis| axis.extent).product();
-        self.at..self.at + (values * self.dtype.size()) as u64
+        self.at..self.at + values as u64 * self.dtype.size() as u64
+    }
+
+    /// Of each axis, how many parts it is cut into.
+    fn counts(&self) -> impl Iterator<Item = usize> {
+        self.view.iter().zip(&self.extents).map(|(axis, extent)| axis.extent.div_ceil(*extent))
     }
 
     /// All parts.
     fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let counts: Vec<usize> =
-            self.view.iter().zip(&self.extents).map(|(axis, n)| axis.extent.div_ceil(*n)).collect();
+        let counts: Vec<usize> = self.counts().collect();
         let file = strided::dense(&self.view);
         (0..counts.iter().product()).map(move |mut index| {
             let (mut from, mut first) = (0, 0);
@@ -87,42 +91,33 @@ impl<'w> Placed<'w> {
     }
 }
 
-/// Writes all values, and tells how many bytes are written, part by part.
-pub(crate) fn write(
-    file: &Positioned,
-    values: &[Placed<'_>],
-    written: &Sender<usize>,
-) -> io::Result<()> {
+/// Writes all values.
+pub(crate) fn write(file: &Positioned, values: &[Placed<'_>], disk: &Disk) -> io::Result<()> {
+    let count: usize = values.iter().map(|placed| placed.counts().product::<usize>()).sum();
     let parts = Mutex::new(values.iter().flat_map(Placed::parts));
-    // Whoever waits for the system's own lock of a file spins.
-    let turn = Mutex::new(());
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
         let (mut room, mut bytes) = (Vec::new(), Vec::new());
         while let Some(part) = next() {
-            match part.write(file, &turn, &mut room, &mut bytes) {
-                Ok(bytes) => tell(written, bytes),
-                Err(error) => {
-                    // The others are not begun.
-                    while next().is_some() {}
-                    return Err(error);
-                }
+            let written = part.write(file, &mut room, &mut bytes);
+            let written = written.and_then(|bytes| disk.written(bytes));
+            if written.is_err() {
+                // The others are not begun.
+                while next().is_some() {}
+                return written;
             }
         }
         Ok(())
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        // As many as there may be.
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads.min(count)).map_while(begin).collect();
         let ended = |_| Err(io::Error::other("a thread that wrote values ended"));
         let own = work();
         others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(ended)))
     })
-}
-
-/// Tells that so many bytes are written. Who does not listen any more has failed, and says so.
-pub(crate) fn tell(written: &Sender<usize>, bytes: usize) {
-    let _ = written.send(bytes);
 }
 
 /// Of each axis some indices.
@@ -147,7 +142,6 @@ impl Part<'_> {
     fn write(
         &self,
         file: &Positioned,
-        turn: &Mutex<()>,
         room: &mut Vec<f32>,
         bytes: &mut Vec<u8>,
     ) -> io::Result<usize> {
@@ -161,9 +155,8 @@ impl Part<'_> {
             run *= axis.extent;
             apart = rest;
         }
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for (i, values) in values.chunks_exact(run).enumerate() {
-            let mut at = at + ((self.first + place(apart, i)) * dtype.size()) as u64;
+            let mut at = at + (self.first + place(apart, i)) as u64 * dtype.size() as u64;
             for values in values.chunks(PIECE) {
                 let bytes = dtype.bytes(values, bytes);
                 file.write_all_at(bytes, at)?;
@@ -224,9 +217,9 @@ mod tests {
 
     use super::*;
 
-    /// Of a dense layer behind a map of 512 × 7 × 7.
+    /// Of a dense layer behind a map of 519 × 7 × 7.
     fn network() -> Graph {
-        let graph = Graph::build(Shape::map(512, 7, 7), |x| x.flatten().at("fc").linear(601));
+        let graph = Graph::build(Shape::map(519, 7, 7), |x| x.flatten().at("fc").linear(601));
         graph.unwrap()
     }
 
@@ -250,17 +243,19 @@ mod tests {
         let zeros = Params::zeros(&network());
         let weight = zeros.layout().find("fc.weight").unwrap();
         // Height, width and channels of what it reads, then what it computes.
-        let view = [(7, 7), (7, 1), (512, 49), (601, 25088)].map(|(n, s)| Axis::new(n, s));
+        let view = [(7, 7), (7, 1), (519, 49), (601, 25431)].map(|(n, s)| Axis::new(n, s));
         let placed = Placed::new(&zeros, weight, Some(view.to_vec()), Dtype::F32, 40);
-        assert_eq!(placed.extents, [7, 7, 128, 601]);
+        assert_eq!(placed.extents, [7, 7, 129, 601]);
         check(&placed, |ours| {
-            let (output, input) = (ours / 25088, ours % 25088);
+            let (output, input) = (ours / 25431, ours % 25431);
             let (channel, pixel) = (input / 49, input % 49);
-            (pixel * 512 + channel) * 601 + output
+            (pixel * 519 + channel) * 601 + output
         });
         let placed = Placed::new(&zeros, weight, None, Dtype::F32, 40);
         assert_eq!(placed.extents, [PIECE]);
         check(&placed, |ours| ours);
+        let scalar = Placed::new(&zeros, weight, Some(Vec::new()), Dtype::F32, 40);
+        assert_eq!((scalar.bytes(), scalar.parts().count()), (40..44, 1));
     }
 
     /// What is stored as Keras has it is written in runs of inputs, each read for all outputs.
@@ -281,12 +276,12 @@ mod tests {
                 Some(&self.1)
             }
         }
-        let axes = [(601, 1), (512, 601), (7, 7 * 512 * 601), (7, 512 * 601)];
+        let axes = [(601, 1), (519, 601), (7, 7 * 519 * 601), (7, 519 * 601)];
         let stored = Stored(Params::zeros(&network()), axes.map(|(n, s)| Axis::new(n, s)));
         let weight = stored.layout().find("fc.weight").unwrap();
         let placed = Placed::new(&stored, weight, None, Dtype::F16, 40);
-        assert_eq!(placed.extents, [601, 128, 7, 7]);
-        assert_eq!(placed.bytes(), 40..40 + 2 * 601 * 25088);
+        assert_eq!(placed.extents, [601, 129, 7, 7]);
+        assert_eq!(placed.bytes(), 40..40 + 2 * 601 * 25431);
         check(&placed, |ours| ours);
     }
 }

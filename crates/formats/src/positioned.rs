@@ -47,13 +47,11 @@ impl Positioned {
         file.write_all(bytes)
     }
 
-    /// Waits until all that is written is on the disk.
+    /// Waits until all that is written is on the disk, where nobody else waits meanwhile.
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         #[cfg(unix)]
-        let file = &self.file;
-        #[cfg(not(unix))]
-        let file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.sync_data()
+        self.file.sync_data()?;
+        Ok(())
     }
 
     /// The file, which nobody reads or writes any more.

@@ -86,15 +86,15 @@ pub fn part(axes: &[Axis], rows: Range<usize>) -> (usize, Vec<Axis>) {
 /// axis of the other.
 pub fn composed(of: &[Axis], from: usize, view: &[Axis]) -> Option<(usize, Vec<Axis>)> {
     // From the slowest to the fastest: the step of each axis, the index, and the last that is met.
-    let mut dense: usize = of.iter().map(|axis| axis.extent).product();
     let (mut left, mut at) = (from, 0);
     let mut walked = Vec::new();
-    for axis in of.iter().filter(|axis| axis.extent > 1) {
-        dense /= axis.extent;
-        let index = left / dense;
-        left -= index * dense;
-        at += index * axis.stride;
-        walked.push((dense, axis, index));
+    for (axis, Axis { stride: dense, .. }) in of.iter().zip(dense(of)) {
+        if axis.extent > 1 {
+            let index = left / dense;
+            left -= index * dense;
+            at += index * axis.stride;
+            walked.push((dense, axis, index));
+        }
     }
     let mut stored = Vec::new();
     for &Axis { extent, stride } in view {

@@ -1,5 +1,5 @@
 //! The file: a message of protobuf that is put together by hand where the weights are, so that they
-//! are written as they are read.
+//! are written part by part.
 
 use std::io::{self, Read, Write};
 
@@ -168,17 +168,15 @@ fn write_values<'w>(
     values: &'w Values<'_>,
     params: &'w dyn ParamSource,
 ) -> io::Result<()> {
-    let mut encoded = Vec::new();
     match values {
-        Values::Learned(param, 1) => to.values(params, param, None, Dtype::F32)?,
+        Values::Learned(param, 1) => to.values(params, param, None, Dtype::F32),
         Values::Learned(param, times) => {
             let view = vec![Axis::new(param.range.len(), 1), Axis::new(*times, 0)];
-            to.values(params, param, Some(view), Dtype::F32)?;
+            to.values(params, param, Some(view), Dtype::F32)
         }
-        Values::Floats(values) => Dtype::F32.encode(values, &mut encoded),
-        Values::Integers(values) => encoded.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        Values::Floats(values) => Dtype::F32.write(values, to),
+        Values::Integers(values) => values.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
     }
-    to.write_all(&encoded)
 }
 
 #[cfg(test)]

@@ -167,7 +167,6 @@ impl Pickle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensors::Values;
     use crate::{TensorFile, read};
 
     #[test]
