@@ -96,10 +96,12 @@ pub(crate) fn write(file: &Positioned, values: &[Placed<'_>], disk: &Disk) -> io
     let count: usize = values.iter().map(|placed| placed.counts().product::<usize>()).sum();
     let parts = Mutex::new(values.iter().flat_map(Placed::parts));
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    // Whoever waits for the system's own lock of a file spins.
+    let turn = Mutex::new(());
     let work = || {
         let (mut room, mut bytes) = (Vec::new(), Vec::new());
         while let Some(part) = next() {
-            let written = part.write(file, &mut room, &mut bytes);
+            let written = part.write(file, &turn, &mut room, &mut bytes);
             let written = written.and_then(|bytes| disk.written(bytes));
             if written.is_err() {
                 // The others are not begun.
@@ -142,6 +144,7 @@ impl Part<'_> {
     fn write(
         &self,
         file: &Positioned,
+        turn: &Mutex<()>,
         room: &mut Vec<f32>,
         bytes: &mut Vec<u8>,
     ) -> io::Result<usize> {
@@ -155,6 +158,7 @@ impl Part<'_> {
             run *= axis.extent;
             apart = rest;
         }
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         for (i, values) in values.chunks_exact(run).enumerate() {
             let mut at = at + (self.first + place(apart, i)) as u64 * dtype.size() as u64;
             for values in values.chunks(PIECE) {
