@@ -3,7 +3,7 @@ use super::direct::Direct;
 use super::first::First;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, LANES};
-use super::tile::{self, Finish, Residual};
+use super::tile::{self, Finish, Largest, Residual};
 use super::winograd::Winograd;
 use crate::conv::Conv;
 use crate::threads::{Maps, Threads};
@@ -268,12 +268,15 @@ impl Convolution {
 
     /// Pixels and blocks of output channels that are summed up at once.
     pub fn tile(&self, threads: usize) -> [usize; 2] {
-        let [row, blocks] = match &self.method {
-            Method::Direct(direct) => direct.tiled(threads),
-            Method::First(_) => [self.conv.output[2], blocks(self.conv.output[0])],
-            Method::Winograd(winograd) => winograd.tiled(threads),
+        let ([row, blocks], largest) = match &self.method {
+            Method::Direct(direct) => (direct.tiled(threads), self.isa.run(Largest)),
+            Method::First(first) => {
+                let [out, _, width] = self.conv.output;
+                ([width, blocks(out)], first.compute(self.isa, Largest))
+            }
+            Method::Winograd(winograd) => (winograd.tiled(threads), self.isa.run(Largest)),
         };
-        tile::shape(self.isa, row, blocks)
+        tile::shape(largest, row, blocks)
     }
 
     /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.

@@ -5,7 +5,7 @@ use super::convolution::{Outputs, Work};
 use super::direct::each_patch;
 use super::filters::Places;
 use super::layout::{Pixel, blocks};
-use super::simd::{Kernel, LANES, Simd};
+use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::{Strip, share};
 use super::tile::{Finish, Sink, cut, even, instance};
 use crate::conv::Conv;
@@ -78,8 +78,17 @@ impl First {
         let size = [height, width];
         each_patch(work.threads, &self.conv, size, outputs, cut, scratch, |out, sum, scratch| {
             let strip_values = Pixel::numbers_mut(scratch);
-            work.isa.run(Part { first: self, work, x, strip, taps: &taps, out, sum, strip_values });
+            let part = Part { first: self, work, x, strip, taps: &taps, out, sum, strip_values };
+            self.compute(work.isa, part);
         });
+    }
+
+    /// With half the lanes where those are all channels, as in LeNet-5.
+    pub(crate) fn compute<K: Kernel>(&self, isa: Isa, kernel: K) -> K::Output {
+        match self.conv.output[0] <= LANES / 2 {
+            true => isa.run_half(kernel),
+            false => isa.run(kernel),
+        }
     }
 }
 

@@ -93,6 +93,25 @@ impl Isa {
             Isa::Avx512 | Isa::Avx2 | Isa::Neon => Portable.vectorize(kernel),
         }
     }
+
+    /// The same for a kernel that computes no more than eight lanes: in the others it finds zeros, and
+    /// leaves zeros. Each takes half the work where a register holds eight.
+    #[inline]
+    pub(crate) fn run_half<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Avx512
+            && let Some(token) = x86::Half::<32>::detect()
+        {
+            return token.vectorize(kernel);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Avx2
+            && let Some(token) = x86::Half::<16>::detect()
+        {
+            return token.vectorize(kernel);
+        }
+        self.run(kernel)
+    }
 }
 
 impl fmt::Display for Isa {
@@ -425,6 +444,115 @@ mod x86 {
                 let high = _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1]);
                 let max = self.max(a, b);
                 [_mm256_blendv_ps(max[0], a[0], low), _mm256_blendv_ps(max[1], a[1], high)]
+            }
+        }
+    }
+
+    /// AVX2 and FMA for the lower half of the lanes alone, in 16 registers, or 32 with AVX-512VL. The
+    /// upper lanes are zeros.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Half<const REGISTERS: usize>(());
+
+    impl Half<16> {
+        #[inline(always)]
+        pub(crate) fn detect() -> Option<Half<16>> {
+            Avx2::detect().map(|_| Half(()))
+        }
+    }
+
+    impl Half<32> {
+        #[inline(always)]
+        pub(crate) fn detect() -> Option<Half<32>> {
+            let found = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+            (found && Avx2::detect().is_some()).then_some(Half(()))
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn with_half<const N: usize, K: Kernel>(token: Half<N>, kernel: K) -> K::Output {
+        kernel.run(token)
+    }
+
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+    fn with_half_of_32<const N: usize, K: Kernel>(token: Half<N>, kernel: K) -> K::Output {
+        kernel.run(token)
+    }
+
+    // SAFETY, of every `unsafe` below: the token exists, so the processor has AVX2 and FMA, and
+    // AVX-512VL if there are 32 registers; loads and stores are of the lower half of the sixteen lanes that the reference points to, and need
+    // no alignment.
+    impl<const REGISTERS: usize> Simd for Half<REGISTERS> {
+        type V = __m256;
+        const TILE: [usize; 2] = [if REGISTERS == 32 { 14 } else { 12 }, 0];
+
+        #[inline(always)]
+        fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+            // SAFETY: as above.
+            unsafe {
+                match REGISTERS {
+                    32 => with_half_of_32(self, kernel),
+                    _ => with_half(self, kernel),
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_set1_ps(x) }
+        }
+
+        #[inline(always)]
+        fn load(self, from: &Lanes) -> __m256 {
+            let [low, _] = halves(from);
+            // SAFETY: as above.
+            unsafe { _mm256_loadu_ps(low.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store(self, x: __m256, to: &mut Lanes) {
+            let (low, high) = to.split_at_mut(LANES / 2);
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(low.as_mut_ptr(), x) }
+            high.fill(0.0);
+        }
+
+        #[inline(always)]
+        fn add(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn max(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn larger(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe {
+                let wild = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
+                _mm256_blendv_ps(_mm256_max_ps(a, b), a, wild)
             }
         }
     }

@@ -6,7 +6,7 @@
 //! whatever the tile, so that its bits do not depend on how the work is cut.
 
 use super::layout::Pixel;
-use super::simd::{Isa, Kernel, LANES, Simd};
+use super::simd::{Kernel, LANES, Simd};
 use crate::threads::Runs;
 
 /// Inputs of a tap that are multiplied in one go.
@@ -260,17 +260,17 @@ pub(crate) fn even(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most).max(1)).max(1)
 }
 
-/// Pixels and blocks of the tiles that a row of so many pixels, and so many blocks, is cut into.
-pub(crate) fn shape(isa: Isa, row: usize, blocks: usize) -> [usize; 2] {
-    let [one, two] = isa.run(Largest);
+/// Pixels and blocks of the tiles that a row of so many pixels, and so many blocks, is cut into, where
+/// tiles have so many at most.
+pub(crate) fn shape([one, two]: [usize; 2], row: usize, blocks: usize) -> [usize; 2] {
     match blocks >= 2 && two > 0 {
         true => [even(row, two), 2],
         false => [even(row, one), 1],
     }
 }
 
-/// The pixels that tiles have at most.
-struct Largest;
+/// The pixels that tiles have at most, of one block and of two.
+pub(crate) struct Largest;
 
 impl Kernel for Largest {
     type Output = [usize; 2];
@@ -375,15 +375,14 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
 
 #[cfg(test)]
 mod tests {
+    use super::super::simd::Isa;
     use super::*;
 
     #[test]
     fn tiles_of_a_row_are_as_even_as_they_can_be() {
-        assert_eq!(shape(Isa::Portable, 7, 4), [2, 1]);
-        if Isa::Avx512.is_available() {
-            assert_eq!(shape(Isa::Avx512, 28, 4), [14, 2]);
-            assert_eq!(shape(Isa::Avx512, 55, 4), [14, 2]);
-            assert_eq!(shape(Isa::Avx512, 17, 1), [9, 1]);
-        }
+        assert_eq!(shape(Isa::Portable.run(Largest), 7, 4), [2, 1]);
+        assert_eq!(shape([14, 14], 28, 4), [14, 2]);
+        assert_eq!(shape([14, 14], 55, 4), [14, 2]);
+        assert_eq!(shape([14, 14], 17, 1), [9, 1]);
     }
 }
