@@ -91,9 +91,11 @@ fn every_network(library: Library) {
     networks.sort_by_key(|(_, graph)| graph.layout().len());
     let networks = Mutex::new(VecDeque::from(networks));
     let check = |next: Next| {
+        // The queue is nobody's while a network is checked.
+        let next = || next(&mut networks.lock().unwrap());
         let mut script = Script::start("generated.py");
         let (mut tried, mut wrong) = (0, Vec::new());
-        while let Some((entry, graph)) = next(&mut networks.lock().unwrap()) {
+        while let Some((entry, graph)) = next() {
             let what = match trip(&mut script, library, entry.name, &graph, &entry.naming) {
                 Ok(apart) if apart <= 1e-4 => {
                     println!("{}: {apart:.1e}", entry.name);
