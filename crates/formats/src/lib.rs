@@ -33,6 +33,7 @@ mod atomic;
 pub mod caffe;
 mod definition;
 mod digest;
+mod disk;
 mod dtype;
 mod error;
 mod file;

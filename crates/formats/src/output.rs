@@ -3,13 +3,13 @@ use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 
 use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::Axis;
 
 use crate::Dtype;
+use crate::disk::Disk;
 use crate::parts::{self, Placed};
 use crate::positioned::Positioned;
 
@@ -19,14 +19,10 @@ const WAITING: usize = 1 << 16;
 /// Bytes that are read again at a time.
 const PIECE: usize = 1 << 18;
 
-/// Bytes that are brought to the disk at a time.
-const SYNCED: usize = 1 << 26;
-
 /// A file that is written from begin to end, but for values of parameters: these are left out, and
 /// written by several threads where they belong, at last or, if that is asked for, at once
 /// ([`ahead`](Output::ahead)).
 pub(crate) struct Output<'w> {
-    file: Arc<Positioned>,
     disk: Disk,
     /// Bytes up to here are written, or will be.
     end: u64,
@@ -39,9 +35,8 @@ pub(crate) struct Output<'w> {
 
 impl<'w> Output<'w> {
     pub(crate) fn new(file: File) -> Output<'w> {
-        let (file, waiting) = (Arc::new(Positioned::new(file)), Vec::with_capacity(WAITING));
-        let disk = Disk::new(&file, SYNCED);
-        Output { file, disk, end: 0, waiting, values: Vec::new(), known: 0 }
+        let (disk, waiting) = (Disk::new(file), Vec::with_capacity(WAITING));
+        Output { disk, end: 0, waiting, values: Vec::new(), known: 0 }
     }
 
     /// Values of a parameter are next: all in our order, or those of a view.
@@ -69,86 +64,28 @@ impl<'w> Output<'w> {
     ) -> io::Result<Ahead> {
         self.flush()?;
         let placed = Placed::new(source, param, None, dtype, self.end);
-        parts::write(&self.file, slice::from_ref(&placed), &self.disk)?;
+        parts::write(&self.disk, slice::from_ref(&placed))?;
         self.known = placed.bytes().end;
-        Ok(Ahead { file: Arc::clone(&self.file), bytes: placed.bytes() })
+        Ok(Ahead { file: self.disk.file(), bytes: placed.bytes() })
     }
 
     /// Writes all that is left out.
     pub(crate) fn place(&mut self) -> io::Result<()> {
         self.flush()?;
-        parts::write(&self.file, &mem::take(&mut self.values), &self.disk)
+        parts::write(&self.disk, &mem::take(&mut self.values))
     }
 
     /// The file, with all that belongs there.
     pub(crate) fn finish(mut self) -> io::Result<File> {
         self.place()?;
-        let Output { file, mut disk, .. } = self;
-        disk.wait()?;
-        drop(disk);
-        let file = Arc::into_inner(file).ok_or_else(|| io::Error::other("it is still read"))?;
-        Ok(file.into_file())
+        self.disk.finish()
     }
 
     /// Writes what is next.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.end)?;
+        self.disk.write_all_at(bytes, self.end)?;
         self.end += bytes.len() as u64;
-        self.disk.written(bytes.len())
-    }
-}
-
-/// Brings a file to the disk while more is written, so that little is left to wait for.
-pub(crate) struct Disk {
-    file: Arc<Positioned>,
-    /// Bytes that are brought there at a time.
-    together: usize,
-    state: Mutex<Writing>,
-}
-
-/// Bytes that are not yet brought to the disk, and who brings others.
-#[derive(Default)]
-struct Writing {
-    bytes: usize,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Disk {
-    fn new(file: &Arc<Positioned>, together: usize) -> Disk {
-        Disk { file: Arc::clone(file), together, state: Mutex::default() }
-    }
-
-    /// So many bytes more are written.
-    pub(crate) fn written(&self, bytes: usize) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.bytes += bytes;
-        let idle = state.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        if state.bytes >= self.together && idle {
-            state.wait()?;
-            let file = Arc::clone(&self.file);
-            // Without a thread more is left for the end.
-            state.thread = thread::Builder::new().spawn(move || file.sync_data()).ok();
-            state.bytes = 0;
-        }
         Ok(())
-    }
-
-    fn wait(&mut self) -> io::Result<()> {
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).wait()
-    }
-}
-
-impl Writing {
-    fn wait(&mut self) -> io::Result<()> {
-        let ended = |_| Err(io::Error::other("a thread that synced ended"));
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(ended))
-    }
-}
-
-impl Drop for Disk {
-    /// Nobody has the file any more when it is removed. What went wrong was told to who waited.
-    fn drop(&mut self) {
-        let _ = self.wait();
     }
 }
 
@@ -257,23 +194,5 @@ mod tests {
             assert!(found == expected, "{dtype}");
             assert!(file.read_exact_at(&mut [0], expected.len() as u64).is_err(), "{dtype}");
         }
-    }
-
-    #[test]
-    fn what_is_written_goes_to_the_disk_meanwhile() {
-        let file = Arc::new(Positioned::new(tempfile::tempfile().unwrap()));
-        let mut disk = Disk::new(&file, 1000);
-        let begun = |disk: &Disk| disk.state.lock().unwrap().thread.is_some();
-        disk.written(999).unwrap();
-        assert!(!begun(&disk));
-        disk.written(1).unwrap();
-        assert!(begun(&disk));
-        disk.wait().unwrap();
-        // Another's failure is told.
-        let failing = || Err(io::ErrorKind::StorageFull.into());
-        disk.state.get_mut().unwrap().thread = Some(thread::spawn(failing));
-        assert_eq!(disk.wait().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        drop(disk);
-        assert!(Arc::into_inner(file).is_some());
     }
 }

@@ -13,8 +13,7 @@ use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::{self, Axis, PANEL};
 
 use crate::Dtype;
-use crate::output::Disk;
-use crate::positioned::Positioned;
+use crate::disk::Disk;
 
 /// Values of a run that is long: a longer one is no cheaper.
 const PIECE: usize = 1 << 16;
@@ -92,17 +91,14 @@ impl<'w> Placed<'w> {
 }
 
 /// Writes all values.
-pub(crate) fn write(file: &Positioned, values: &[Placed<'_>], disk: &Disk) -> io::Result<()> {
+pub(crate) fn write(disk: &Disk, values: &[Placed<'_>]) -> io::Result<()> {
     let count: usize = values.iter().map(|placed| placed.counts().product::<usize>()).sum();
     let parts = Mutex::new(values.iter().flat_map(Placed::parts));
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-    // Whoever waits for the system's own lock of a file spins.
-    let turn = Mutex::new(());
     let work = || {
         let (mut room, mut bytes) = (Vec::new(), Vec::new());
         while let Some(part) = next() {
-            let written = part.write(file, &turn, &mut room, &mut bytes);
-            let written = written.and_then(|bytes| disk.written(bytes));
+            let written = part.write(disk, &mut room, &mut bytes);
             if written.is_err() {
                 // The others are not begun.
                 while next().is_some() {}
@@ -141,13 +137,7 @@ impl Part<'_> {
         Ok(room)
     }
 
-    fn write(
-        &self,
-        file: &Positioned,
-        turn: &Mutex<()>,
-        room: &mut Vec<f32>,
-        bytes: &mut Vec<u8>,
-    ) -> io::Result<usize> {
+    fn write(&self, disk: &Disk, room: &mut Vec<f32>, bytes: &mut Vec<u8>) -> io::Result<()> {
         let values = self.read(room)?;
         let Placed { dtype, at, .. } = *self.of;
         // The axes along which they follow each other in the file as they do here.
@@ -158,16 +148,16 @@ impl Part<'_> {
             run *= axis.extent;
             apart = rest;
         }
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = disk.turn();
         for (i, values) in values.chunks_exact(run).enumerate() {
             let mut at = at + (self.first + place(apart, i)) as u64 * dtype.size() as u64;
             for values in values.chunks(PIECE) {
                 let bytes = dtype.bytes(values, bytes);
-                file.write_all_at(bytes, at)?;
+                disk.write_all_at(bytes, at)?;
                 at += bytes.len() as u64;
             }
         }
-        Ok(values.len() * dtype.size())
+        Ok(())
     }
 }
 

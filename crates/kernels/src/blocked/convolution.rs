@@ -272,7 +272,7 @@ impl Convolution {
             Method::Direct(direct) => (direct.tiled(threads), self.isa.run(Largest)),
             Method::First(first) => {
                 let [out, _, width] = self.conv.output;
-                ([width, blocks(out)], first.compute(self.isa, Largest))
+                ([width, blocks(out)], first.dispatch(self.isa, Largest))
             }
             Method::Winograd(winograd) => (winograd.tiled(threads), self.isa.run(Largest)),
         };

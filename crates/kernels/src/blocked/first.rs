@@ -79,12 +79,12 @@ impl First {
         each_patch(work.threads, &self.conv, size, outputs, cut, scratch, |out, sum, scratch| {
             let strip_values = Pixel::numbers_mut(scratch);
             let part = Part { first: self, work, x, strip, taps: &taps, out, sum, strip_values };
-            self.compute(work.isa, part);
+            self.dispatch(work.isa, part);
         });
     }
 
     /// With half the lanes where those are all channels, as in LeNet-5.
-    pub(crate) fn compute<K: Kernel>(&self, isa: Isa, kernel: K) -> K::Output {
+    pub(crate) fn dispatch<K: Kernel>(&self, isa: Isa, kernel: K) -> K::Output {
         match self.conv.output[0] <= LANES / 2 {
             true => isa.run_half(kernel),
             false => isa.run(kernel),

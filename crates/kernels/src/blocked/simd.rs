@@ -479,8 +479,8 @@ mod x86 {
     }
 
     // SAFETY, of every `unsafe` below: the token exists, so the processor has AVX2 and FMA, and
-    // AVX-512VL if there are 32 registers; loads and stores are of the lower half of the sixteen lanes that the reference points to, and need
-    // no alignment.
+    // AVX-512VL if there are 32 registers; loads and stores are of the lower half of the sixteen
+    // lanes that the reference points to, and need no alignment.
     impl<const REGISTERS: usize> Simd for Half<REGISTERS> {
         type V = __m256;
         const TILE: [usize; 2] = [if REGISTERS == 32 { 14 } else { 12 }, 0];
