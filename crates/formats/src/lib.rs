@@ -31,6 +31,7 @@
 mod archive;
 mod atomic;
 pub mod caffe;
+mod checksum;
 mod definition;
 mod digest;
 mod disk;

@@ -1,27 +1,21 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::ops::Range;
-use std::slice;
 use std::sync::Arc;
 
 use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::Axis;
 
 use crate::Dtype;
+use crate::checksum::Checksum;
 use crate::disk::Disk;
 use crate::parts::{self, Placed};
-use crate::positioned::Positioned;
 
 /// Bytes that wait for others.
 const WAITING: usize = 1 << 16;
 
-/// Bytes that are read again at a time.
-const PIECE: usize = 1 << 18;
-
 /// A file that is written from begin to end, but for values of parameters: these are left out, and
-/// written by several threads where they belong, at last or, if that is asked for, at once
-/// ([`ahead`](Output::ahead)).
+/// written at last, by several threads, where they belong.
 pub(crate) struct Output<'w> {
     disk: Disk,
     /// Bytes up to here are written, or will be.
@@ -29,14 +23,12 @@ pub(crate) struct Output<'w> {
     /// The bytes that follow.
     waiting: Vec<u8>,
     values: Vec<Placed<'w>>,
-    /// From the end up to here bytes are written ahead.
-    known: u64,
 }
 
 impl<'w> Output<'w> {
     pub(crate) fn new(file: File) -> Output<'w> {
         let (disk, waiting) = (Disk::new(file), Vec::with_capacity(WAITING));
-        Output { disk, end: 0, waiting, values: Vec::new(), known: 0 }
+        Output { disk, end: 0, waiting, values: Vec::new() }
     }
 
     /// Values of a parameter are next: all in our order, or those of a view.
@@ -47,32 +39,43 @@ impl<'w> Output<'w> {
         view: Option<Vec<Axis>>,
         dtype: Dtype,
     ) -> io::Result<()> {
+        self.next(|at| Placed::new(source, param, view, dtype, at))
+    }
+
+    /// All values of a parameter are next, in our order, and their bytes have a checksum.
+    pub(crate) fn summed(
+        &mut self,
+        source: &'w dyn ParamSource,
+        param: &'w Param,
+        dtype: Dtype,
+        checksum: Arc<Checksum>,
+    ) -> io::Result<()> {
+        self.next(|at| Placed::new(source, param, None, dtype, at).summed(checksum))
+    }
+
+    fn next(&mut self, values: impl FnOnce(u64) -> Placed<'w>) -> io::Result<()> {
         self.flush()?;
-        let placed = Placed::new(source, param, view, dtype, self.end);
+        let placed = values(self.end);
         self.end = placed.bytes().end;
         self.values.push(placed);
         Ok(())
-    }
-
-    /// Writes values of a parameter at once, and hands out their bytes in order, for who has to see
-    /// them and then writes them a second time, which does nothing.
-    pub(crate) fn ahead(
-        &mut self,
-        source: &dyn ParamSource,
-        param: &Param,
-        dtype: Dtype,
-    ) -> io::Result<Ahead> {
-        self.flush()?;
-        let placed = Placed::new(source, param, None, dtype, self.end);
-        parts::write(&self.disk, slice::from_ref(&placed))?;
-        self.known = placed.bytes().end;
-        Ok(Ahead { file: self.disk.file(), bytes: placed.bytes() })
     }
 
     /// Writes all that is left out.
     pub(crate) fn place(&mut self) -> io::Result<()> {
         self.flush()?;
         parts::write(&self.disk, &mem::take(&mut self.values))
+    }
+
+    /// Bytes of the file up to here: what is next begins there.
+    pub(crate) fn end(&self) -> u64 {
+        self.end + self.waiting.len() as u64
+    }
+
+    /// Puts other bytes in the place of some that are written.
+    pub(crate) fn replace(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.flush()?;
+        self.disk.write_all_at(bytes, at)
     }
 
     /// The file, with all that belongs there.
@@ -89,33 +92,8 @@ impl<'w> Output<'w> {
     }
 }
 
-/// Bytes that are written before who writes the rest of the file comes to them.
-pub(crate) struct Ahead {
-    file: Arc<Positioned>,
-    bytes: Range<u64>,
-}
-
-impl Ahead {
-    /// Hands out the bytes, piece by piece.
-    pub(crate) fn pieces(self, see: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut room = vec![0; PIECE];
-        let Ahead { file, bytes: Range { start, end } } = self;
-        (start..end).step_by(PIECE).try_for_each(|begin| {
-            let piece = &mut room[..(end - begin).min(PIECE as u64) as usize];
-            file.read_exact_at(piece, begin)?;
-            see(piece)
-        })
-    }
-}
-
 impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.end < self.known {
-            let len = usize::try_from(self.known - self.end).unwrap_or(usize::MAX);
-            let len = len.min(bytes.len());
-            self.end += len as u64;
-            return Ok(len);
-        }
         if self.waiting.len() + bytes.len() > WAITING {
             self.flush()?;
         }
@@ -143,6 +121,7 @@ mod tests {
     use striate_tensor::strided;
 
     use super::*;
+    use crate::positioned::Positioned;
 
     /// Of one tensor that is more than a part, and one that is small.
     fn params() -> Params {
@@ -173,9 +152,13 @@ mod tests {
             output.values(&params, weight, Some(transposed.to_vec()), dtype).unwrap();
             let each = vec![Axis::new(300, 1), Axis::new(3, 0)];
             output.values(&params, bias, Some(each), dtype).unwrap();
-            let ahead = output.ahead(&params, weight, dtype).unwrap();
-            ahead.pieces(&mut |bytes| output.write_all(bytes)).unwrap();
-            output.write_all(b"tail").unwrap();
+            let checksum = Arc::new(Checksum::new((weight.range.len() * dtype.size()) as u64));
+            output.summed(&params, weight, dtype, checksum.clone()).unwrap();
+            output.write_all(b"fail").unwrap();
+            output.place().unwrap();
+            assert_eq!(checksum.value(), crc32fast::hash(&encoded(dtype, values(weight))));
+            let tail = output.end() - 4;
+            output.replace(b"t", tail).unwrap();
 
             let file = Positioned::new(output.finish().unwrap());
             let repeated: Vec<f32> = values(bias).iter().flat_map(|&v| [v; 3]).collect();

@@ -6,13 +6,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use striate_graph::{Param, ParamSource};
 use striate_tensor::strided::{self, Axis, PANEL};
 
 use crate::Dtype;
+use crate::checksum::Checksum;
 use crate::disk::Disk;
 
 /// Values of a run that is long: a longer one is no cheaper.
@@ -32,6 +33,8 @@ pub(crate) struct Placed<'w> {
     view: Vec<Axis>,
     /// How many indices of each axis make a part.
     extents: Vec<usize>,
+    /// Sees the bytes that are written.
+    checksum: Option<Arc<Checksum>>,
 }
 
 impl<'w> Placed<'w> {
@@ -50,7 +53,12 @@ impl<'w> Placed<'w> {
         });
         let there = stored.and_then(|axes| strided::composed(axes, 0, &view));
         let extents = extents(there.as_ref().map_or(&view, |(_, axes)| axes));
-        Placed { source, param, dtype, at, view, extents }
+        Placed { source, param, dtype, at, view, extents, checksum: None }
+    }
+
+    /// With a checksum of its bytes.
+    pub(crate) fn summed(self, checksum: Arc<Checksum>) -> Placed<'w> {
+        Placed { checksum: Some(checksum), ..self }
     }
 
     /// The bytes of all values.
@@ -139,7 +147,8 @@ impl Part<'_> {
 
     fn write(&self, disk: &Disk, room: &mut Vec<f32>, bytes: &mut Vec<u8>) -> io::Result<()> {
         let values = self.read(room)?;
-        let Placed { dtype, at, .. } = *self.of;
+        let Placed { dtype, at: begin, ref checksum, .. } = *self.of;
+        let mut sum = checksum.as_ref().map(|checksum| checksum.part());
         // The axes along which they follow each other in the file as they do here.
         let (mut run, mut apart) = (1, &self.file[..]);
         while let [rest @ .., axis] = apart
@@ -150,10 +159,13 @@ impl Part<'_> {
         }
         let _turn = disk.turn();
         for (i, values) in values.chunks_exact(run).enumerate() {
-            let mut at = at + (self.first + place(apart, i)) as u64 * dtype.size() as u64;
+            let mut at = (self.first + place(apart, i)) as u64 * dtype.size() as u64;
             for values in values.chunks(PIECE) {
                 let bytes = dtype.bytes(values, bytes);
-                disk.write_all_at(bytes, at)?;
+                if let Some(sum) = &mut sum {
+                    sum.see(bytes, at);
+                }
+                disk.write_all_at(bytes, begin + at)?;
                 at += bytes.len() as u64;
             }
         }

@@ -4,6 +4,7 @@
 //! A file holds a `state_dict`, or a dictionary with one in it, as training scripts save. The pickle
 //! is read by [`pickle`], which executes nothing.
 
+mod directory;
 mod foreign;
 pub(crate) mod legacy;
 mod pickle;

@@ -1,24 +1,20 @@
 //! What `torch.save(state_dict)` writes, so that `torch.load(weights_only=True)` reads it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
-
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use std::sync::Arc;
 
 use super::METADATA;
+use super::directory::Directory;
 use crate::atomic::write_output;
+use crate::checksum::Checksum;
 use crate::output::Output;
 use crate::tensors::{Values, Writing, check};
 use crate::{Dtype, FormatError};
 
 /// The folder in which the archive has all its entries.
 const ROOT: &str = "archive";
-
-/// Storages begin at multiples of so many bytes, so that they can be mapped.
-const ALIGNMENT: u16 = 64;
 
 /// Writes tensors in the order given, and metadata in an entry of its own that PyTorch passes over.
 pub(crate) fn write(
@@ -32,56 +28,60 @@ pub(crate) fn write(
     let metadata = serde_json::to_vec(metadata).map_err(|error| unwritable(error.to_string()))?;
     let program = program(tensors, dtype);
     write_output(path, |output| {
-        let shared = Shared(&RefCell::new(output));
-        let mut zip = ZipWriter::new_stream(shared);
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .with_alignment(ALIGNMENT);
-        let begin = |zip: &mut ZipWriter<_>, name: &str, large: bool| {
-            zip.start_file(format!("{ROOT}/{name}"), options.large_file(large))
-        };
-        let entry = |zip: &mut ZipWriter<_>, name: &str, bytes: &[u8]| {
-            begin(zip, name, false)?;
-            zip.write_all(bytes)
-        };
-        entry(&mut zip, "data.pkl", &program)?;
-        entry(&mut zip, "byteorder", b"little")?;
+        let mut entries =
+            Entries { directory: Directory::default(), checksums: Vec::new(), output };
+        entries.bytes("data.pkl", &program)?;
+        entries.bytes("byteorder", b"little")?;
         for (i, tensor) in tensors.iter().enumerate() {
-            let large = tensor.len() * dtype.size() >= u32::MAX as usize;
-            begin(&mut zip, &format!("data/{i}"), large)?;
-            shared.values(tensor, dtype, &mut zip)?;
+            entries.tensor(&format!("data/{i}"), tensor, dtype)?;
         }
-        entry(&mut zip, "version", b"3\n")?;
-        entry(&mut zip, METADATA, &metadata)?;
-        zip.finish()?;
-        Ok(())
+        entries.bytes("version", b"3\n")?;
+        entries.bytes(METADATA, &metadata)?;
+        entries.finish()
     })
 }
 
-/// The output, in the hands of the writer of an archive, who makes a checksum of the values in
-/// their order: they are written before, and then read by it.
-#[derive(Clone, Copy)]
-struct Shared<'a, 'w>(&'a RefCell<&'a mut Output<'w>>);
-
-impl<'w> Shared<'_, 'w> {
-    fn values(self, tensor: &Writing<'w>, dtype: Dtype, zip: &mut dyn Write) -> io::Result<()> {
-        match tensor.values {
-            Values::Here(values) => dtype.write(values, zip),
-            Values::Of(source, param) => {
-                let ahead = self.0.borrow_mut().ahead(source, param, dtype)?;
-                ahead.pieces(&mut |bytes| zip.write_all(bytes))
-            }
-        }
-    }
+struct Entries<'a, 'w> {
+    output: &'a mut Output<'w>,
+    directory: Directory,
+    checksums: Vec<Arc<Checksum>>,
 }
 
-impl Write for Shared<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
+impl<'w> Entries<'_, 'w> {
+    fn begin(&mut self, name: &str, len: usize) -> io::Result<Arc<Checksum>> {
+        let (name, len) = (format!("{ROOT}/{name}"), len as u64);
+        self.output.write_all(&self.directory.header(self.output.end(), name, len))?;
+        let checksum = Arc::new(Checksum::new(len));
+        self.checksums.push(checksum.clone());
+        Ok(checksum)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().flush()
+    fn bytes(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.begin(name, bytes.len())?.part().see(bytes, 0);
+        self.output.write_all(bytes)
+    }
+
+    fn tensor(&mut self, name: &str, tensor: &Writing<'w>, dtype: Dtype) -> io::Result<()> {
+        let checksum = self.begin(name, tensor.len() * dtype.size())?;
+        match tensor.values {
+            Values::Here(values) => {
+                let mut bytes = Vec::new();
+                dtype.encode(values, &mut bytes);
+                checksum.part().see(&bytes, 0);
+                self.output.write_all(&bytes)
+            }
+            Values::Of(source, param) => self.output.summed(source, param, dtype, checksum),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        // After that all checksums are known.
+        self.output.place()?;
+        let checksums: Vec<u32> = self.checksums.iter().map(|sum| sum.value()).collect();
+        for (at, checksum) in self.directory.checksums(&checksums) {
+            self.output.replace(&checksum, at)?;
+        }
+        self.output.write_all(&self.directory.end(self.output.end()))
     }
 }
 
