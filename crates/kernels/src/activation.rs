@@ -100,16 +100,13 @@ pub(crate) struct Tanh {
 }
 
 impl Curve for Tanh {
-    /// Cephes `tanhf`: a polynomial near zero, where `1 − 2/(exp(2x) + 1)` would cancel.
+    /// tanh|x| = m/(m + 2) with m = exp(2|x|) − 1, which is exact near zero as well.
     #[inline(always)]
     fn at<const FMA: bool>(self, x: f32) -> f32 {
         let x = self.s * x;
-        let size = x.abs();
-        let z = x * x;
-        let series = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
-        let near = mul_add::<FMA>(polynomial::<FMA, 5>(z, series) * z, x, x);
-        let far = (1.0 - 2.0 / (exp::<FMA>(2.0 * size) + 1.0)).copysign(x);
-        self.a * if size < 0.625 { near } else { far }
+        let Power { two_to_n, rest } = exp::<FMA>(2.0 * x.abs());
+        let m = mul_add::<FMA>(two_to_n, rest, two_to_n - 1.0);
+        self.a * (m / (m + 2.0)).copysign(x)
     }
 }
 
@@ -119,14 +116,21 @@ pub(crate) struct Sigmoid;
 impl Curve for Sigmoid {
     #[inline(always)]
     fn at<const FMA: bool>(self, x: f32) -> f32 {
-        1.0 / (1.0 + exp::<FMA>(-x))
+        let Power { two_to_n, rest } = exp::<FMA>(-x);
+        1.0 / (1.0 + mul_add::<FMA>(two_to_n, rest, two_to_n))
     }
+}
+
+/// A power of e, 2ⁿ · (1 + rest).
+struct Power {
+    two_to_n: f32,
+    rest: f32,
 }
 
 /// `eˣ` to about one unit in the last place (Cephes `expf`), without branches: x = n·ln 2 + r, and
 /// 2ⁿ is put together from bits. Beyond ±87 it stays at what it is there.
 #[inline(always)]
-fn exp<const FMA: bool>(x: f32) -> f32 {
+fn exp<const FMA: bool>(x: f32) -> Power {
     /// Added to a small number, leaves its nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 87.0);
@@ -134,8 +138,8 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = mul_add::<FMA>(n, 2.121_944_4e-4, mul_add::<FMA>(n, -0.693_359_4, x));
     let series = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    mul_add::<FMA>(polynomial::<FMA, 6>(r, series) * r, r, r + 1.0) * power
+    let two_to_n = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
+    Power { two_to_n, rest: mul_add::<FMA>(polynomial::<FMA, 6>(r, series) * r, r, r) }
 }
 
 /// Highest power first.

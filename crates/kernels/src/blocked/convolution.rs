@@ -328,7 +328,7 @@ impl<'a> Tail<'a> {
             residual: self.residual.map(|Added { value, blocks, size: [h, w], stride }| {
                 let area = h * w;
                 let value = &value[picture * blocks * area..][..blocks * area];
-                Residual { value, area, step: stride, blocks }
+                Residual { value, area, step: stride, down: stride * w, blocks }
             }),
             relu: self.relu,
             activation: self.activation,

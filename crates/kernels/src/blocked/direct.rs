@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Sink, Start, even, row};
+use super::tile::{Product, Sink, Start, even, rows};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -312,11 +312,11 @@ impl Pair {
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
         let &Pair { block, j, at, row_len, full, few, far } = self;
-        let (rows, columns) = (out.rows.clone(), out.columns.clone());
+        let size = [out.rows.len(), out.columns.len()];
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
         let finish = work.tail.finish(picture);
-        let pixels = even(columns.len(), S::TILE[j - 1]);
+        let pixels = even(size[1], S::TILE[j - 1]);
         let most = (WEIGHTS / (j * LANES)).max(1);
         let run = even(taps.len(), most);
         for first in (0..taps.len()).step_by(run) {
@@ -324,46 +324,37 @@ impl Pair {
             let last = range.end == taps.len();
             // The next run of these blocks, or the first of the next ones.
             let next = if last { [block + j, 0] } else { [block, range.end] };
-            let mut ahead = far.then(|| {
+            let ahead = far.then(|| {
                 [0, 1].map(|i| {
                     let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
-                    let lines = match block < out.blocks.end {
+                    match block < out.blocks.end {
                         true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
                         false => &[],
-                    };
-                    lines.chunks(lines.len().div_ceil(rows.len()).max(1))
+                    }
                 })
             });
             let start = match first {
                 0 => Start::Bias(&work.tail.bias[block..]),
                 _ => Start::Resume,
             };
+            let residual = work.tail.residual_pixel(out.rows.start, out.columns.start);
             let product = Product {
                 input,
+                down: row_len,
                 full: range.end.min(full).saturating_sub(range.start),
                 few,
                 taps: &taps[range],
                 weights: &weights[first * LANES..],
                 stride,
-                ahead: None,
+                ahead,
                 start,
-                finish: None,
+                finish: last.then(|| finish.at(block, residual)),
             };
-            for down in rows.clone() {
-                let place = [picture, block, down, columns.start];
-                let mut sink = Sink {
-                    out: out.runs(place, columns.len()),
-                    sum: sum.as_mut().map(|sum| sum.runs(place, columns.len())),
-                };
-                let residual = work.tail.residual_pixel(down, columns.start);
-                let finish = last.then(|| finish.at(block, residual));
-                let ahead = ahead
-                    .as_mut()
-                    .map(|lines| lines.each_mut().map(|lines| lines.next().unwrap_or_default()));
-                let product = Product { finish, ahead, ..product };
-                let at = at + (down - rows.start) * row_len;
-                row(s, &product, at, [columns.len(), pixels, j], &mut sink);
-            }
+            let mut sink = Sink {
+                out: out.runs(picture, block),
+                sum: sum.as_mut().map(|sum| sum.runs(picture, block)),
+            };
+            rows(s, &product, at, size, [pixels, j], &mut sink);
         }
     }
 }

@@ -117,47 +117,51 @@ impl Kernel for Part<'_> {
                 strip.copy(plane, 0.0, out.rows.start, to);
             }
             let finish = work.tail.finish(picture);
-            let (rows, columns) = (out.rows.clone(), out.columns.clone());
-            for row in rows.clone() {
-                let mut block = out.blocks.start;
-                while block < out.blocks.end {
-                    let j = if S::TILE[1] > 0 { 2.min(out.blocks.end - block) } else { 1 };
-                    let pixels = even(columns.len(), S::TILE[j - 1]);
-                    let product = Product {
-                        planes: strip_values,
-                        taps,
-                        weights: &work.packed[block * taps.len()..],
-                        bias: &work.tail.bias[block..],
-                    };
-                    let place = [picture, block, row, columns.start];
-                    let mut sink = Sink {
-                        out: out.runs(place, columns.len()),
-                        sum: sum.as_mut().map(|sum| sum.runs(place, columns.len())),
-                    };
-                    let residual = work.tail.residual_pixel(row, columns.start);
-                    let finish = finish.at(block, residual);
-                    let at = (row - rows.start) * strip.row() + columns.start;
-                    for [first, pixels, count] in cut(columns.len(), pixels) {
-                        let (finish, sink) = (finish.skipping(first), &mut sink.after(first));
-                        tiles::<S>(pixels, j)(s, &product, at + first, count, &finish, sink);
-                    }
-                    block += j;
+            let (rows, columns) = (out.rows.len(), out.columns.clone());
+            let residual = work.tail.residual_pixel(out.rows.start, columns.start);
+            let mut block = out.blocks.start;
+            while block < out.blocks.end {
+                let j = if S::TILE[1] > 0 { 2.min(out.blocks.end - block) } else { 1 };
+                let product = Product {
+                    planes: strip_values,
+                    down: strip.row(),
+                    taps,
+                    weights: &work.packed[block * taps.len()..],
+                    bias: &work.tail.bias[block..],
+                    finish: finish.at(block, residual),
+                };
+                let mut sink = Sink {
+                    out: out.runs(picture, block),
+                    sum: sum.as_mut().map(|sum| sum.runs(picture, block)),
+                };
+                for [first, pixels, count] in
+                    cut(columns.len(), even(columns.len(), S::TILE[j - 1]))
+                {
+                    let product = Product { finish: product.finish.after([0, first]), ..product };
+                    let at = columns.start + first;
+                    let sink = &mut sink.after([0, first]);
+                    tiles::<S>(pixels, j)(s, &product, at, [rows, count], sink);
                 }
+                block += j;
             }
         }
     }
 }
 
-/// What a tile sums up.
+/// What a tile sums up, and how it ends.
+#[derive(Clone, Copy)]
 struct Product<'a> {
     planes: &'a [f32],
+    /// Numbers from what a row of the output reads to what the next does.
+    down: usize,
     taps: &'a [usize],
     weights: &'a [Pixel],
     bias: &'a [Pixel],
+    finish: Finish<'a>,
 }
 
-/// Computes so many tiles side by side.
-type Tiles<S> = fn(S, &Product<'_>, at: usize, count: usize, &Finish<'_>, &mut Sink<'_>);
+/// Computes so many rows of so many tiles side by side.
+type Tiles<S> = fn(S, &Product<'_>, at: usize, count: [usize; 2], &mut Sink<'_>);
 
 fn tiles<S: Simd>(pixels: usize, blocks: usize) -> Tiles<S> {
     instance!(compute::<S>, pixels, blocks)
@@ -167,21 +171,19 @@ fn compute<S: Simd, const P: usize, const J: usize>(
     s: S,
     product: &Product<'_>,
     at: usize,
-    count: usize,
-    finish: &Finish<'_>,
+    count: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
     if P > S::TILE[J - 1] {
         unreachable!("a tile is in the registers");
     }
-    s.vectorize(Compute::<P, J> { product, at, count, finish, sink });
+    s.vectorize(Compute::<P, J> { product, at, count, sink });
 }
 
 struct Compute<'a, 'b, 'c, const P: usize, const J: usize> {
     product: &'a Product<'b>,
     at: usize,
-    count: usize,
-    finish: &'a Finish<'b>,
+    count: [usize; 2],
     sink: &'a mut Sink<'c>,
 }
 
@@ -190,13 +192,13 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Compute { product, at, count, finish, sink } = self;
-        let Product { planes, taps, weights, bias } = *product;
+        let Compute { product, at, count: [rows, count], sink } = self;
+        let Product { planes, down, taps, weights, bias, finish } = *product;
         let weights: [&[Pixel]; J] =
             std::array::from_fn(|j| &weights[j * taps.len()..][..taps.len()]);
         let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-        for tile in 0..count {
-            let at = at + tile * P;
+        for place in (0..rows).flat_map(|row| (0..count).map(move |tile| [row, tile * P])) {
+            let at = at + place[0] * down + place[1];
             let mut sums = [bias; P];
             for (t, tap) in taps.iter().enumerate() {
                 let Some(numbers) = planes[tap + at..].first_chunk::<P>() else {
@@ -210,7 +212,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
                     }
                 }
             }
-            sink.after(tile * P).store(s, &finish.skipping(tile * P), sums);
+            sink.after(place).store(s, &finish.after(place), sums);
         }
     }
 }

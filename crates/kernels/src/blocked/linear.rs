@@ -185,7 +185,7 @@ impl Group<'_> {
         // unrolled; the sums, which those loops would keep in memory, wait here before and after.
         let mut values = [[Pixel::ZERO; J]; P];
         for p in 0..P {
-            let mut runs = self.y.runs([picture + p, self.y.blocks.start + block, 0, 0], 1);
+            let mut runs = self.y.runs(picture + p, self.y.blocks.start + block);
             for j in 0..J {
                 values[p][j] = if first == 0 { self.bias[block + j] } else { runs.run::<1>(j)[0] };
             }
@@ -222,7 +222,7 @@ impl Group<'_> {
             }
         }
         for p in 0..P {
-            let mut runs = self.y.runs([picture + p, self.y.blocks.start + block, 0, 0], 1);
+            let mut runs = self.y.runs(picture + p, self.y.blocks.start + block);
             for j in 0..J {
                 runs.run::<1>(j)[0] = values[p][j];
             }

@@ -16,7 +16,9 @@ const STEP: usize = 2;
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
     pub(crate) input: &'a [Pixel],
-    /// The first input pixel of each tap, for the first pixel of a row of tiles.
+    /// Input pixels from what a row of the output reads to what the next does.
+    pub(crate) down: usize,
+    /// The first input pixel of each tap, for the first pixel of the first row.
     pub(crate) taps: &'a [usize],
     /// Taps of which all sixteen inputs count; of the others only the first few do.
     pub(crate) full: usize,
@@ -25,8 +27,7 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
     pub(crate) stride: usize,
-    /// Weights that will be read after a row of tiles, of both blocks: they are asked for between its
-    /// taps.
+    /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
@@ -58,13 +59,14 @@ pub(crate) struct Residual<'a> {
     pub(crate) value: &'a [Pixel],
     /// Pixels from a block to the next.
     pub(crate) area: usize,
-    /// Pixels from a pixel to the next.
+    /// Pixels from a pixel to the next, and from a row to the next.
     pub(crate) step: usize,
+    pub(crate) down: usize,
     /// Blocks there are; beyond, nothing is added.
     pub(crate) blocks: usize,
 }
 
-/// Where the sums of a tile go: a run of pixels for each block.
+/// Where sums go: rows of pixels for each block.
 pub(crate) struct Sink<'a> {
     pub(crate) out: Runs<'a, Pixel>,
     /// The sum before its activation, where both are wanted.
@@ -87,11 +89,11 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// For the pixels behind the first of them.
+    /// For what is behind the first rows, and in each behind the first pixels.
     #[inline(always)]
-    pub(crate) fn skipping(self, pixels: usize) -> Finish<'a> {
+    pub(crate) fn after(self, [rows, pixels]: [usize; 2]) -> Finish<'a> {
         let skip = |residual: Residual<'a>| {
-            let value = &residual.value[pixels * residual.step..];
+            let value = &residual.value[rows * residual.down + pixels * residual.step..];
             Residual { value, ..residual }
         };
         Finish { residual: self.residual.map(skip), ..self }
@@ -99,10 +101,10 @@ impl<'a> Finish<'a> {
 }
 
 impl Sink<'_> {
-    /// What is behind the first pixels.
+    /// What is behind the first rows, and in each behind the first pixels.
     #[inline(always)]
-    pub(crate) fn after(&mut self, pixels: usize) -> Sink<'_> {
-        Sink { out: self.out.after(pixels), sum: self.sum.as_mut().map(|sum| sum.after(pixels)) }
+    pub(crate) fn after(&mut self, at: [usize; 2]) -> Sink<'_> {
+        Sink { out: self.out.after(at), sum: self.sum.as_mut().map(|sum| sum.after(at)) }
     }
 
     /// Asks for what the sums of a tile will meet, to be on its way while they are made.
@@ -192,8 +194,8 @@ impl Sink<'_> {
     }
 }
 
-/// Computes so many tiles side by side: of the product, the pixels from `at` on.
-type Tiles<S> = fn(S, &Product<'_>, at: usize, count: usize, &mut Sink<'_>);
+/// Computes so many rows of so many tiles side by side: of the product, the pixels from `at` on.
+type Tiles<S> = fn(S, &Product<'_>, at: usize, count: [usize; 2], &mut Sink<'_>);
 
 /// The instance of a tile for so many pixels and blocks. Of those that the registers do not hold the
 /// code is no more than that they are never called.
@@ -227,22 +229,23 @@ fn tiles<S: Simd>(pixels: usize, blocks: usize, ahead: bool) -> Tiles<S> {
     }
 }
 
-/// Computes a row of `len` × `blocks` outputs, of the product the pixels from `at` on, in tiles of so
-/// many pixels, the last perhaps of fewer.
+/// Computes rows of `len` pixels of so many blocks, of the product the pixels from `at` on, in tiles of
+/// so many pixels, the last of a row perhaps of fewer.
 #[inline(always)]
-pub(crate) fn row<S: Simd>(
+pub(crate) fn rows<S: Simd>(
     s: S,
     product: &Product<'_>,
     at: usize,
-    [len, pixels, blocks]: [usize; 3],
+    [rows, len]: [usize; 2],
+    [pixels, blocks]: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
     for [first, pixels, count] in cut(len, pixels) {
-        let finish = product.finish.map(|finish| finish.skipping(first));
+        let finish = product.finish.map(|finish| finish.after([0, first]));
         let ahead = product.ahead.filter(|_| first == 0);
         let product = Product { finish, ahead, ..*product };
         let tiles = tiles::<S>(pixels, blocks, ahead.is_some());
-        tiles(s, &product, at + first, count, &mut sink.after(first));
+        tiles(s, &product, at + first, [rows, count], &mut sink.after([0, first]));
     }
 }
 
@@ -285,7 +288,7 @@ fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
     s: S,
     product: &Product<'_>,
     at: usize,
-    count: usize,
+    count: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
     if P > S::TILE[J - 1] {
@@ -297,7 +300,7 @@ fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
 struct Compute<'a, 'b, 'c, const P: usize, const J: usize, const AHEAD: bool> {
     product: &'a Product<'b>,
     at: usize,
-    count: usize,
+    count: [usize; 2],
     sink: &'a mut Sink<'c>,
 }
 
@@ -308,16 +311,19 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Compute { product, at, count, sink } = self;
-        let Product { input, taps, full, few, weights, stride, ahead, start, finish } = *product;
+        let Compute { product, at, count: [rows, count], sink } = self;
+        let Product { input, down, taps, full, few, weights, stride, ahead, start, finish } =
+            *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
         let ahead = if AHEAD { ahead } else { None };
-        let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil((count * taps.len()).max(1)));
-        for tile in 0..count {
-            let at = at + tile * P;
-            let finish = finish.map(|finish| finish.skipping(tile * P));
-            let mut sink = sink.after(tile * P);
+        let times = (rows * count * taps.len()).max(1);
+        let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
+        let places = (0..rows).flat_map(|row| (0..count).map(move |tile| [row, tile * P]));
+        for (tile, place) in places.enumerate() {
+            let at = at + place[0] * down + place[1];
+            let finish = finish.map(|finish| finish.after(place));
+            let mut sink = sink.after(place);
             let mut sums = [[s.zero(); J]; P];
             match start {
                 Start::Zero => {}

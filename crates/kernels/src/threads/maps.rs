@@ -148,22 +148,24 @@ impl<T> Patch<'_, T> {
         unsafe { self.value.slice(start, self.rows.len() * width) }
     }
 
-    /// `len` values of a row of each block from `block` on.
+    /// Its rows of a picture, of each block from `block` on.
     #[inline(always)]
-    pub(crate) fn runs(&mut self, at: [usize; 4], len: usize) -> Runs<'_, T> {
-        let [picture, block, row, column] = at;
+    pub(crate) fn runs(&mut self, picture: usize, block: usize) -> Runs<'_, T> {
         assert!(
-            self.pictures.contains(&picture)
-                && self.blocks.contains(&block)
-                && self.rows.contains(&row)
-                && self.columns.contains(&column)
-                && len <= self.columns.end - column,
+            self.pictures.contains(&picture) && self.blocks.contains(&block),
             "within the patch"
         );
         let Maps { blocks, own: [first, _], size: [height, width], .. } = self.maps;
-        let start = (picture * blocks + first + block) * height * width + row * width + column;
-        let count = self.blocks.end - block;
-        Runs { value: self.value.again(), start, stride: height * width, count, len }
+        let map = (picture * blocks + first + block) * height * width;
+        Runs {
+            value: self.value.again(),
+            start: map + self.rows.start * width + self.columns.start,
+            stride: height * width,
+            count: self.blocks.end - block,
+            down: width,
+            rows: self.rows.len(),
+            len: self.columns.len(),
+        }
     }
 }
 
@@ -219,35 +221,41 @@ impl<T> Tiled<'_, T> {
         let start = ((picture * blocks + first + block) * height + down) * width + right;
         let count = self.blocks.end - block;
         let len = self.tile[1].min(width - right);
-        Runs { value: self.value.again(), start, stride: height * width, count, len }
+        let (value, stride) = (self.value.again(), height * width);
+        Runs { value, start, stride, count, down: width, rows: 1, len }
     }
 }
 
-/// Runs of values, `stride` apart, handed out one at a time.
+/// Runs of values in some rows of several maps, handed out one at a time.
 pub(crate) struct Runs<'a, T> {
     value: Lent<'a, T>,
     start: usize,
+    /// Values from a map to the next, and how many maps there are.
     stride: usize,
     count: usize,
+    /// Values from a row to the next, and how many rows there are.
+    down: usize,
+    rows: usize,
     len: usize,
 }
 
 impl<'a, T> Runs<'a, T> {
-    /// Of a slice of which nobody else has a part.
+    /// Of a slice of which nobody else has a part: a row of each map.
     pub(crate) fn of(slice: &'a mut [T], stride: usize, len: usize) -> Runs<'a, T> {
         let count = if slice.len() < len { 0 } else { (slice.len() - len) / stride.max(1) + 1 };
-        Runs { value: Lent::new(slice), start: 0, stride, count, len }
+        Runs { value: Lent::new(slice), start: 0, stride, count, down: 0, rows: 1, len }
     }
 
-    /// What is behind the first values of each run.
+    /// What is behind the first rows, and in each behind the first values.
     #[inline(always)]
-    pub(crate) fn after(&mut self, values: usize) -> Runs<'_, T> {
-        assert!(values <= self.len, "within the runs");
-        let (start, len) = (self.start + values, self.len - values);
-        Runs { value: self.value.again(), start, len, ..*self }
+    pub(crate) fn after(&mut self, [rows, values]: [usize; 2]) -> Runs<'_, T> {
+        assert!(rows < self.rows && values <= self.len, "within the runs");
+        let start = self.start + rows * self.down + values;
+        let value = self.value.again();
+        Runs { value, start, rows: self.rows - rows, len: self.len - values, ..*self }
     }
 
-    /// The `i`-th run.
+    /// The run of the `i`-th map in the first row.
     #[inline(always)]
     pub(crate) fn all(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.count, "within the runs");
@@ -255,7 +263,7 @@ impl<'a, T> Runs<'a, T> {
         unsafe { self.value.slice(self.start + i * self.stride, self.len) }
     }
 
-    /// The first `N` values of the `i`-th run.
+    /// Its first `N` values.
     #[inline(always)]
     pub(crate) fn run<const N: usize>(&mut self, i: usize) -> &mut [T; N] {
         assert!(i < self.count && N <= self.len, "within the runs");
@@ -292,7 +300,7 @@ mod tests {
                     for line in 0..2.min(5 - 2 * row) {
                         let mut runs = tiled.runs([picture, row, column], block, line);
                         for at in 0..3.min(7 - 3 * column) {
-                            runs.after(at).run::<1>(0)[0] += 1 + tile;
+                            runs.after([0, at]).run::<1>(0)[0] += 1 + tile;
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use crate::blocked::convolution::{Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
-use crate::blocked::tile::{Product, Sink, Start, even, row};
+use crate::blocked::tile::{Product, Sink, Start, even, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -247,10 +247,12 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             let weights = &weights[point * len..];
             let start = Start::Zero;
             let (input, full, few, finish) = (self.v, taps.len(), 0, None);
-            let product = Product { input, taps, full, few, weights, stride, ahead, start, finish };
+            let down = 0;
+            let product =
+                Product { input, down, taps, full, few, weights, stride, ahead, start, finish };
             let at = point * odd(count);
             let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, count), sum: None };
-            row(s, &product, at, [count, pixels, j], &mut sink);
+            rows(s, &product, at, [1, count], [pixels, j], &mut sink);
         }
     }
 
@@ -289,7 +291,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                         let above = s.larger(above[c], above[c + 1]);
                         let below = s.larger(below[c], below[c + 1]);
                         let largest = s.add(s.larger(above, below), bias);
-                        sink.after(c / 2).store(s, &finish, [[largest]]);
+                        sink.after([0, c / 2]).store(s, &finish, [[largest]]);
                     }
                 }
                 continue;
@@ -312,7 +314,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                     sink.store(s, &finish, sums);
                 } else {
                     for c in 0..columns {
-                        sink.after(c).store(s, &finish.skipping(c), [sums[c]]);
+                        sink.after([0, c]).store(s, &finish.after([0, c]), [sums[c]]);
                     }
                 }
             }
