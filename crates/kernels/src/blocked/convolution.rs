@@ -19,6 +19,8 @@ pub enum Algorithm {
     Winograd2,
     /// Winograd's F(4×4, 3×3): 4 times fewer products.
     Winograd4,
+    /// Winograd's F(6×6, 3×3): 5.1 times fewer products.
+    Winograd6,
     /// Winograd's F(2×2, 5×5): 2.8 times fewer products.
     Winograd2x5,
     /// Winograd's F(4×4, 5×5): 6.25 times fewer products.
@@ -31,11 +33,12 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 8] = [
+    pub const ALL: [Algorithm; 9] = [
         Algorithm::Direct,
         Algorithm::FirstLayer,
         Algorithm::Winograd2,
         Algorithm::Winograd4,
+        Algorithm::Winograd6,
         Algorithm::Winograd2x5,
         Algorithm::Winograd4x5,
         Algorithm::Line3,
@@ -48,6 +51,7 @@ impl Algorithm {
             Algorithm::Direct | Algorithm::FirstLayer => true,
             Algorithm::Winograd2
             | Algorithm::Winograd4
+            | Algorithm::Winograd6
             | Algorithm::Winograd2x5
             | Algorithm::Winograd4x5
             | Algorithm::Line3
@@ -62,6 +66,7 @@ impl Algorithm {
             Algorithm::FirstLayer => "first layer",
             Algorithm::Winograd2 => "F(2,3)",
             Algorithm::Winograd4 => "F(4,3)",
+            Algorithm::Winograd6 => "F(6,3)",
             Algorithm::Winograd2x5 => "F(2,5)",
             Algorithm::Winograd4x5 => "F(4,5)",
             Algorithm::Line3 => "F(4,3) line",
@@ -153,6 +158,7 @@ impl Convolution {
             Algorithm::FirstLayer => Method::First(First::new(conv)?),
             Algorithm::Winograd2 => winograd(2, [3, 3])?,
             Algorithm::Winograd4 => winograd(4, [3, 3])?,
+            Algorithm::Winograd6 => winograd(6, [3, 3])?,
             Algorithm::Winograd2x5 => winograd(2, [5, 5])?,
             Algorithm::Winograd4x5 => winograd(4, [5, 5])?,
             Algorithm::Line3 => line(3)?,
@@ -268,15 +274,12 @@ impl Convolution {
 
     /// Pixels and blocks of output channels that are summed up at once.
     pub fn tile(&self, threads: usize) -> [usize; 2] {
-        let ([row, blocks], largest) = match &self.method {
-            Method::Direct(direct) => (direct.tiled(threads), self.isa.run(Largest)),
-            Method::First(first) => {
-                let [out, _, width] = self.conv.output;
-                ([width, blocks(out)], first.dispatch(self.isa, Largest))
-            }
-            Method::Winograd(winograd) => (winograd.tiled(threads), self.isa.run(Largest)),
+        let [row, blocks] = match &self.method {
+            Method::First(first) => return first.tile(self.isa),
+            Method::Direct(direct) => direct.tiled(threads),
+            Method::Winograd(winograd) => winograd.tiled(threads),
         };
-        tile::shape(largest, row, blocks)
+        tile::shape(self.isa.run(Largest), row, blocks)
     }
 
     /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.

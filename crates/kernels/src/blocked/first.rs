@@ -3,11 +3,12 @@
 
 use super::convolution::{Outputs, Work};
 use super::direct::each_patch;
+use super::few::{self, Few};
 use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Finish, Sink, cut, even, instance};
+use super::tile::{self, Finish, Largest, Sink, cut, even, instance};
 use crate::conv::Conv;
 use crate::threads::Patch;
 
@@ -52,7 +53,7 @@ impl First {
 
     /// Numbers of a strip of all channels, in pixels.
     fn strip_pixels(&self, strip: &Strip) -> usize {
-        (strip.len() * self.conv.input[0]).div_ceil(LANES)
+        (strip.len() * self.conv.input[0]).div_ceil(LANES) + few::VECTORS
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -79,15 +80,21 @@ impl First {
         each_patch(work.threads, &self.conv, size, outputs, cut, scratch, |out, sum, scratch| {
             let strip_values = Pixel::numbers_mut(scratch);
             let part = Part { first: self, work, x, strip, taps: &taps, out, sum, strip_values };
-            self.dispatch(work.isa, part);
+            work.isa.run(part);
         });
     }
 
-    /// With half the lanes where those are all channels, as in LeNet-5.
-    pub(crate) fn dispatch<K: Kernel>(&self, isa: Isa, kernel: K) -> K::Output {
-        match self.conv.output[0] <= LANES / 2 {
-            true => isa.run_half(kernel),
-            false => isa.run(kernel),
+    /// Whether lanes are pixels, not outputs, but for what else a sum may meet.
+    fn is_few(&self) -> bool {
+        self.conv.output[0] <= few::OUTPUTS
+    }
+
+    /// Pixels and blocks of output channels that are summed up at once.
+    pub(crate) fn tile(&self, isa: Isa) -> [usize; 2] {
+        let [out, _, width] = self.conv.output;
+        match self.is_few() {
+            true => [width.min(LANES), 1],
+            false => tile::shape(isa.run(Largest), width, blocks(out)),
         }
     }
 }
@@ -118,6 +125,21 @@ impl Kernel for Part<'_> {
             }
             let finish = work.tail.finish(picture);
             let (rows, columns) = (out.rows.len(), out.columns.clone());
+            if first.is_few() && finish.residual.is_none() && finish.activation.is_none() {
+                s.vectorize(Few {
+                    planes: strip_values,
+                    down: strip.row(),
+                    taps,
+                    weights: work.packed,
+                    bias: &work.tail.bias[0],
+                    outputs: first.conv.output[0],
+                    factor: finish.factor,
+                    relu: finish.relu,
+                    size: [rows, columns.len()],
+                    out: out.runs(picture, 0),
+                });
+                continue;
+            }
             let residual = work.tail.residual_pixel(out.rows.start, columns.start);
             let mut block = out.blocks.start;
             while block < out.blocks.end {

@@ -13,6 +13,7 @@ mod convolution;
 mod destination;
 mod direct;
 mod elementwise;
+mod few;
 mod filters;
 mod first;
 #[allow(unsafe_code, reason = "pixels as numbers")]

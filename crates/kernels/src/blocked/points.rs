@@ -58,14 +58,17 @@ const fn polynomials(points: usize) -> [[f64; MOST + 1]; MOST + 1] {
     all
 }
 
+/// The most outputs of a tile.
+const OUTPUTS: usize = 6;
+
 /// `p^0`, `p^1`, … of each pair.
-const fn powers(points: usize) -> [[f64; MOST]; MOST] {
+const fn powers(points: usize) -> [[f64; OUTPUTS]; MOST] {
     let pairs = pairs(points);
-    let mut powers = [[1.0; MOST]; MOST];
+    let mut powers = [[1.0; OUTPUTS]; MOST];
     let mut pair = 0;
     while pair < pairs.len() {
         let mut power = 1;
-        while power < MOST {
+        while power < OUTPUTS {
             powers[pair][power] = powers[pair][power - 1] * pairs[pair];
             power += 1;
         }

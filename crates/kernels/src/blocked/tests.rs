@@ -74,7 +74,7 @@ fn shape(draws: &mut Draws) -> Conv {
     // Miri takes its time.
     let few = cfg!(miri);
     let own = draws.of(if few { &[1, 3, 8, 17] } else { &[1, 3, 4, 8, 15, 16, 17, 32, 33, 48] });
-    let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 15, 16, 17, 32, 40, 120] });
+    let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 7, 8, 15, 16, 17, 32, 40, 120] });
     let pad: [usize; 4] = std::array::from_fn(|side| draws.below(kernel[side % 2] + 1));
     let sizes: &[usize] = if few { &[1, 2, 5] } else { &[1, 2, 3, 5, 7, 8, 13, 14, 15, 29] };
     let size: [usize; 2] = std::array::from_fn(|_| draws.of(sizes));
@@ -200,7 +200,7 @@ fn every_algorithm_computes_the_definition() {
                 let limit = match algorithm {
                     Algorithm::Direct | Algorithm::FirstLayer | Algorithm::Winograd2 => 5e-7,
                     Algorithm::Winograd4 | Algorithm::Winograd2x5 | Algorithm::Line3 => 1.5e-6,
-                    Algorithm::Winograd4x5 | Algorithm::Line7 => 4e-6,
+                    Algorithm::Winograd6 | Algorithm::Winograd4x5 | Algorithm::Line7 => 4e-6,
                 };
                 let mut numbers = vec![0.0; batch * o * oh * ow];
                 unpack(&pools[0], [batch, o, oh * ow], &out, &mut numbers);
@@ -638,7 +638,7 @@ fn pooled_sums_are_the_largest_of_those_written() {
         let weight = numbers(o * c * 9, round + 1000, false);
         let threads = Threads::new(1 + draws.below(3));
         for isa in Isa::available() {
-            for algorithm in [Algorithm::Winograd2, Algorithm::Winograd4] {
+            for algorithm in [Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::Winograd6] {
                 let plain = Convolution::new(isa, algorithm, &conv).unwrap();
                 let pooled = plain.pooled().unwrap();
                 assert!(pooled.pooled().is_none());

@@ -74,6 +74,12 @@ pub(crate) struct Sink<'a> {
 }
 
 impl<'a> Finish<'a> {
+    /// Whether a sum is done but for ReLU.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.factor == 1.0 && self.residual.is_none() && self.activation.is_none()
+    }
+
     /// For the blocks from `block` on and the residual's pixels from `pixel` on.
     #[inline(always)]
     pub(crate) fn at(self, block: usize, pixel: usize) -> Finish<'a> {

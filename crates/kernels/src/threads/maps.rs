@@ -201,28 +201,29 @@ pub(crate) struct Tiled<'a, T> {
 }
 
 impl<T> Tiled<'_, T> {
-    /// Row `line` of the tile at a picture, row and column of the grid, of each block from `block`
-    /// on; as many values as it has.
+    /// The rows of the tile at a picture, row and column of the grid, of each block from `block` on.
     #[inline(always)]
-    pub(crate) fn runs(&mut self, at: [usize; 3], block: usize, line: usize) -> Runs<'_, T> {
+    pub(crate) fn runs(&mut self, at: [usize; 3], block: usize) -> Runs<'_, T> {
         let ([picture, row, column], [rows, columns]) = (at, self.grid);
         let Maps { blocks, own: [first, _], size: [height, width], .. } = self.maps;
         let tile = (picture * rows + row) * columns + column;
-        let [down, right] = [row * self.tile[0] + line, column * self.tile[1]];
         assert!(
             self.tiles.contains(&tile)
                 && self.blocks.contains(&block)
                 && row < rows
-                && column < columns
-                && line < self.tile[0]
-                && down < height,
+                && column < columns,
             "within the tiles"
         );
-        let start = ((picture * blocks + first + block) * height + down) * width + right;
-        let count = self.blocks.end - block;
-        let len = self.tile[1].min(width - right);
-        let (value, stride) = (self.value.again(), height * width);
-        Runs { value, start, stride, count, down: width, rows: 1, len }
+        let [down, right] = [row * self.tile[0], column * self.tile[1]];
+        Runs {
+            value: self.value.again(),
+            start: ((picture * blocks + first + block) * height + down) * width + right,
+            stride: height * width,
+            count: self.blocks.end - block,
+            down: width,
+            rows: self.tile[0].min(height - down),
+            len: self.tile[1].min(width - right),
+        }
     }
 }
 
@@ -244,6 +245,10 @@ impl<'a, T> Runs<'a, T> {
     pub(crate) fn of(slice: &'a mut [T], stride: usize, len: usize) -> Runs<'a, T> {
         let count = if slice.len() < len { 0 } else { (slice.len() - len) / stride.max(1) + 1 };
         Runs { value: Lent::new(slice), start: 0, stride, count, down: 0, rows: 1, len }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// What is behind the first rows, and in each behind the first values.
@@ -297,10 +302,10 @@ mod tests {
                 let (tiles, blocks) = (tiled.tiles.clone(), tiled.blocks.clone());
                 for (block, tile) in blocks.flat_map(|b| tiles.clone().map(move |t| (b, t))) {
                     let [picture, row, column] = [tile / 9, tile / 3 % 3, tile % 3];
+                    let mut runs = tiled.runs([picture, row, column], block);
                     for line in 0..2.min(5 - 2 * row) {
-                        let mut runs = tiled.runs([picture, row, column], block, line);
                         for at in 0..3.min(7 - 3 * column) {
-                            runs.after([0, at]).run::<1>(0)[0] += 1 + tile;
+                            runs.after([line, at]).run::<1>(0)[0] += 1 + tile;
                         }
                     }
                 }
@@ -318,15 +323,17 @@ mod tests {
         let threads = Threads::new(1);
         let maps = Maps { pictures: 1, blocks: 1, own: [0, 1], size: [4, 4] };
         let cut = TileCut { tile: [2, 2], blocks: 1, runs: 2 };
-        for (place, line) in [([0, 0, 0], 2), ([0, 0, 2], 0), ([0, 1, 0], 0), ([1, 0, 0], 0)] {
+        let cases =
+            [([0, 0, 0], [2, 0]), ([0, 0, 2], [0, 0]), ([0, 1, 0], [0, 0]), ([1, 0, 0], [0, 0])];
+        for (place, at) in cases {
             let job = |[mut tiled]: [Tiled<'_, i32>; 1], _: &mut [()]| {
                 if tiled.tiles.start == 0 {
-                    tiled.runs(place, 0, line);
+                    tiled.runs(place, 0).after(at);
                 }
             };
             let mut out = [0; 16];
             let run = || threads.tiles([(&mut out[..], maps)], cut, &mut [], job);
-            assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{place:?} {line}");
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{place:?} {at:?}");
         }
     }
 }

@@ -132,6 +132,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
             phases == 1 && row < height && column < width && column + B <= width
         };
         let mut rim = [[Pixel::ZERO; B]; A];
+        let mut half = [[s.zero(); B]; A];
         for (at, [tile, later]) in winograd.places(tiles.clone()).enumerate() {
             if at + AHEAD < count {
                 let (map, row, column) = place(later);
@@ -169,7 +170,6 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
             };
             let lines: [&[Pixel; B]; A] = std::array::from_fn(line);
             // Columns first, then rows.
-            let mut half = [[s.zero(); B]; A];
             for c in 0..B {
                 let load = |r: usize| s.load(&lines[r][c].0);
                 let column = points::input::<S, A>(s, std::array::from_fn(load));
@@ -266,13 +266,14 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let count = out.tiles.len();
         let stride = odd(count);
         let m = &m[from..][..A * B * stride];
+        let floor = if tail.relu { s.zero() } else { s.splat(f32::NEG_INFINITY) };
+        let mut half = [[s.zero(); B]; M];
         for (at, [place, later]) in winograd.places(out.tiles.clone()).enumerate() {
             if at + AHEAD < count {
-                ask::<S, M, N>(s, winograd, tail, block, later, out);
+                ask::<S, M, N>(s, tail, block, later, out.runs(later, block));
             }
             let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
             let m = &m[at..][..(A * B - 1) * stride + 1];
-            let mut half = [[s.zero(); B]; M];
             for c in 0..B {
                 let load = |r: usize| s.load(&m[(r * B + c) * stride].0);
                 let column = points::output::<S, A, M>(s, std::array::from_fn(load));
@@ -280,24 +281,36 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                     half[r][c] = column[r];
                 }
             }
-            let finish = tail.finish(picture);
+            let finish = tail.finish(picture).at(block, tail.residual_pixel(row, column));
+            let mut sink = Sink {
+                out: out.runs(place, block),
+                sum: sum.as_mut().map(|sum| sum.runs(place, block)),
+            };
+            let (rows, columns) = (M.min(height - row), N.min(width - column));
             if winograd.pool {
-                let finish = finish.at(block, 0);
-                for r in (0..M.min(height - row)).step_by(2) {
+                for r in (0..rows).step_by(2) {
                     let above = points::output::<S, B, N>(s, half[r]);
                     let below = points::output::<S, B, N>(s, half[r + 1]);
-                    let mut sink = Sink { out: out.runs(place, block, r / 2), sum: None };
-                    for c in (0..N.min(width - column)).step_by(2) {
+                    for c in (0..columns).step_by(2) {
                         let above = s.larger(above[c], above[c + 1]);
                         let below = s.larger(below[c], below[c + 1]);
                         let largest = s.add(s.larger(above, below), bias);
-                        sink.after([0, c / 2]).store(s, &finish, [[largest]]);
+                        sink.after([r / 2, c / 2]).store(s, &finish, [[largest]]);
                     }
                 }
                 continue;
             }
-            let rows = M.min(height - row);
-            let columns = N.min(width - column);
+            if finish.is_plain() && [rows, columns] == [M, N] {
+                for r in 0..M {
+                    let sums = points::output::<S, B, N>(s, half[r]);
+                    let mut runs = sink.out.after([r, 0]);
+                    let run = runs.run::<N>(0);
+                    for c in 0..N {
+                        s.store(s.max(floor, s.add(sums[c], bias)), &mut run[c].0);
+                    }
+                }
+                continue;
+            }
             for r in 0..rows {
                 // Not by `map`: it may stay a call, compiled without the instructions of the token.
                 let row_sums = points::output::<S, B, N>(s, half[r]);
@@ -305,16 +318,11 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 for c in 0..N {
                     sums[c] = [s.add(row_sums[c], bias)];
                 }
-                let finish = finish.at(block, tail.residual_pixel(row + r, column));
-                let mut sink = Sink {
-                    out: out.runs(place, block, r),
-                    sum: sum.as_mut().map(|sum| sum.runs(place, block, r)),
-                };
                 if columns == N {
-                    sink.store(s, &finish, sums);
+                    sink.after([r, 0]).store(s, &finish.after([r, 0]), sums);
                 } else {
                     for c in 0..columns {
-                        sink.after([0, c]).store(s, &finish.after([0, c]), [sums[c]]);
+                        sink.after([r, c]).store(s, &finish.after([r, c]), [sums[c]]);
                     }
                 }
             }
@@ -326,21 +334,18 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
 #[inline(always)]
 fn ask<S: Simd, const M: usize, const N: usize>(
     s: S,
-    winograd: &Winograd,
     tail: &Tail<'_>,
     block: usize,
-    tile: [usize; 3],
-    out: &mut Tiled<'_, Pixel>,
+    [picture, row, column]: [usize; 3],
+    mut runs: Runs<'_, Pixel>,
 ) {
-    let window = winograd.window();
-    let (height, rows) = (winograd.conv.output[1] / window, M.div_ceil(window));
-    let [picture, row, column] = [tile[0], tile[1] * rows, tile[2] * N];
-    for line in 0..rows.min(height - row) {
-        let mut runs = out.runs(tile, block, line);
+    let residual = tail.residual_pixel(row * M, column * N);
+    let finish = tail.finish(picture).at(block, residual);
+    for row in 0..runs.rows() {
+        let mut runs = runs.after([row, 0]);
         let run = runs.all(0);
         run.iter().for_each(|pixel| s.prefetch(&pixel.0));
-        let pixel = tail.residual_pixel(row + line, column);
-        if let Some(residual) = tail.finish(picture).at(block, pixel).residual {
+        if let Some(residual) = finish.after([row, 0]).residual {
             (0..run.len()).for_each(|c| s.prefetch(&residual.value[c * residual.step].0));
         }
     }
