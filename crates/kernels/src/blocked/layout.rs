@@ -3,6 +3,9 @@
 use super::simd::LANES;
 use crate::threads::Threads;
 
+/// Numbers of a part of the work: a row of a thousand classes is one.
+const PART: usize = 1 << 12;
+
 /// Sixteen channels of one pixel: a line of cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(64))]
@@ -70,9 +73,12 @@ pub fn unpack(
         [pictures * own * area, pictures * channels * area],
         "lengths of x, y"
     );
-    threads.chunks(y, area.max(1), |plane, y| {
-        let (picture, channel) = (plane / channels, plane % channels);
-        let x = &x[(picture * own + channel / LANES) * area..];
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = x.0[channel % LANES]);
+    let planes = (PART / area.max(1)).max(1);
+    threads.chunks(y, planes * area.max(1), |part, y| {
+        for (plane, y) in (part * planes..).zip(y.chunks_mut(area.max(1))) {
+            let (picture, channel) = (plane / channels, plane % channels);
+            let x = &x[(picture * own + channel / LANES) * area..];
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = x.0[channel % LANES]);
+        }
     });
 }
