@@ -119,7 +119,8 @@ impl Direct {
     fn strip(&self, threads: usize) -> Strip {
         let rows = self.conv.output[1];
         let size = |rows| Strip::new(&self.conv, rows).len() * self.all_inputs();
-        let most = (1..=rows).rev().find(|&rows| size(rows) <= INPUT).unwrap_or(1).max(2.min(rows));
+        let room = if self.is_deep() { 2 * INPUT } else { INPUT };
+        let most = (1..=rows).rev().find(|&rows| size(rows) <= room).unwrap_or(1).max(2.min(rows));
         let makes = if self.is_deep() { even(rows, most) } else { share(rows, most, threads) };
         Strip::new(&self.conv, makes)
     }
