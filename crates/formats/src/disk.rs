@@ -29,11 +29,6 @@ impl Disk {
         Disk { file, unsynced: Mutex::default(), turn: Mutex::default() }
     }
 
-    /// The file, to be read.
-    pub(crate) fn file(&self) -> Arc<Positioned> {
-        Arc::clone(&self.file)
-    }
-
     /// For who writes for a while: threads that wait for the system's own lock of a file spin.
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +42,7 @@ impl Disk {
         let idle = unsynced.thread.as_ref().is_none_or(JoinHandle::is_finished);
         if unsynced.bytes >= TOGETHER && idle {
             unsynced.wait()?;
-            let file = self.file();
+            let file = Arc::clone(&self.file);
             // Without a thread more is left for the end.
             unsynced.thread = thread::Builder::new().spawn(move || file.sync_data()).ok();
             unsynced.bytes = 0;
@@ -55,12 +50,12 @@ impl Disk {
         Ok(())
     }
 
-    /// The file, which nobody reads or writes any more.
+    /// The file, which nobody writes any more.
     pub(crate) fn finish(mut self) -> io::Result<File> {
         self.wait()?;
-        let file = self.file();
+        let file = Arc::clone(&self.file);
         drop(self);
-        let file = Arc::into_inner(file).ok_or_else(|| io::Error::other("it is still read"))?;
+        let file = Arc::into_inner(file).ok_or_else(|| io::Error::other("it is still synced"))?;
         Ok(file.into_file())
     }
 

@@ -148,7 +148,6 @@ impl Part<'_> {
     fn write(&self, disk: &Disk, room: &mut Vec<f32>, bytes: &mut Vec<u8>) -> io::Result<()> {
         let values = self.read(room)?;
         let Placed { dtype, at: begin, ref checksum, .. } = *self.of;
-        let mut sum = checksum.as_ref().map(|checksum| checksum.part());
         // The axes along which they follow each other in the file as they do here.
         let (mut run, mut apart) = (1, &self.file[..]);
         while let [rest @ .., axis] = apart
@@ -157,19 +156,22 @@ impl Part<'_> {
             run *= axis.extent;
             apart = rest;
         }
-        let _turn = disk.turn();
-        for (i, values) in values.chunks_exact(run).enumerate() {
-            let mut at = (self.first + place(apart, i)) as u64 * dtype.size() as u64;
-            for values in values.chunks(PIECE) {
-                let bytes = dtype.bytes(values, bytes);
-                if let Some(sum) = &mut sum {
-                    sum.see(bytes, at);
-                }
-                disk.write_all_at(bytes, begin + at)?;
-                at += bytes.len() as u64;
-            }
+        // Pieces in the order of the file, and the byte of the first value of each.
+        let pieces = || {
+            let runs = values.chunks_exact(run).enumerate().map(|(i, run)| (place(apart, i), run));
+            runs.flat_map(|(from, run)| {
+                let pieces = run.chunks(PIECE).enumerate();
+                pieces.map(move |(i, piece)| (self.first + from + i * PIECE, piece))
+            })
+            .map(|(at, piece)| (at as u64 * dtype.size() as u64, piece))
+        };
+        if let Some(checksum) = checksum {
+            let mut sum = checksum.part();
+            pieces().for_each(|(at, values)| sum.see(dtype.bytes(values, bytes), at));
         }
-        Ok(())
+        let _turn = disk.turn();
+        pieces()
+            .try_for_each(|(at, values)| disk.write_all_at(dtype.bytes(values, bytes), begin + at))
     }
 }
 
@@ -218,10 +220,28 @@ fn place(axes: &[Axis], mut index: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use striate_graph::{Graph, ParamLayout, Params, Shape, SourceError};
 
     use super::*;
+
+    /// Parameters of which those with as many values are stored in another order.
+    pub(crate) struct Stored<const N: usize>(pub(crate) Params, pub(crate) [Axis; N]);
+
+    impl<const N: usize> ParamSource for Stored<N> {
+        fn layout(&self) -> &ParamLayout {
+            self.0.layout()
+        }
+
+        fn read(&self, param: &Param, at: usize, to: &mut [f32]) -> Result<(), SourceError> {
+            self.0.read(param, at, to)
+        }
+
+        fn stored(&self, param: &Param) -> Option<&[Axis]> {
+            let values: usize = self.1.iter().map(|axis| axis.extent).product();
+            (values == param.range.len()).then_some(&self.1)
+        }
+    }
 
     /// Of a dense layer behind a map of 519 × 7 × 7.
     fn network() -> Graph {
@@ -267,21 +287,6 @@ mod tests {
     /// What is stored as Keras has it is written in runs of inputs, each read for all outputs.
     #[test]
     fn parts_are_cut_as_values_are_stored() {
-        struct Stored(Params, [Axis; 4]);
-
-        impl ParamSource for Stored {
-            fn layout(&self) -> &ParamLayout {
-                self.0.layout()
-            }
-
-            fn read(&self, param: &Param, at: usize, to: &mut [f32]) -> Result<(), SourceError> {
-                self.0.read(param, at, to)
-            }
-
-            fn stored(&self, _: &Param) -> Option<&[Axis]> {
-                Some(&self.1)
-            }
-        }
         let axes = [(601, 1), (519, 601), (7, 7 * 519 * 601), (7, 519 * 601)];
         let stored = Stored(Params::zeros(&network()), axes.map(|(n, s)| Axis::new(n, s)));
         let weight = stored.layout().find("fc.weight").unwrap();

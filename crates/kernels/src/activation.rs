@@ -137,19 +137,11 @@ fn exp<const FMA: bool>(x: f32) -> Power {
     let shifted = mul_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = mul_add::<FMA>(n, 2.121_944_4e-4, mul_add::<FMA>(n, -0.693_359_4, x));
-    let series = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
+    let [first, series @ ..] =
+        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
+    let sum = series.iter().fold(first, |sum, coefficient| mul_add::<FMA>(sum, r, *coefficient));
     let two_to_n = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    Power { two_to_n, rest: mul_add::<FMA>(polynomial::<FMA, 6>(r, series) * r, r, r) }
-}
-
-/// Highest power first.
-#[inline(always)]
-fn polynomial<const FMA: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
-    let mut sum = coefficients[0];
-    for &coefficient in &coefficients[1..] {
-        sum = mul_add::<FMA>(sum, x, coefficient);
-    }
-    sum
+    Power { two_to_n, rest: mul_add::<FMA>(sum * r, r, r) }
 }
 
 pub(crate) fn curve(threads: &Threads, x: &[f32], y: &mut [f32], curve: impl Curve) {

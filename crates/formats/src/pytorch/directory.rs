@@ -3,6 +3,10 @@
 //! The crate that reads archives makes the checksums of those it writes as the bytes come, in their
 //! order. Here values are written by several threads, and theirs is known at last.
 
+use std::sync::Arc;
+
+use crate::checksum::Checksum;
+
 /// Storages begin at multiples of so many bytes, so that they can be mapped.
 const ALIGNMENT: u64 = 64;
 
@@ -30,13 +34,15 @@ struct Entry {
     len: u64,
     /// Byte of the file with which its header begins.
     at: u64,
-    checksum: u32,
+    checksum: Arc<Checksum>,
 }
 
 impl Directory {
-    /// The header of an entry that begins with the `at`-th byte of the file; its `len` bytes follow.
-    pub(super) fn header(&mut self, at: u64, name: String, len: u64) -> Vec<u8> {
-        let entry = Entry { name, len, at, checksum: 0 };
+    /// The header of an entry that begins with the `at`-th byte of the file; its `len` bytes follow, and
+    /// are to be shown to the checksum.
+    pub(super) fn header(&mut self, at: u64, name: String, len: u64) -> (Vec<u8>, Arc<Checksum>) {
+        let checksum = Arc::new(Checksum::new(len));
+        let entry = Entry { name, len, at, checksum: checksum.clone() };
         let mut extra = entry.extra(&[len, len]);
         // What keeps the place of what is between here and the bytes.
         let begin = at + (30 + entry.name.len() + extra.0.len() + 4) as u64;
@@ -47,18 +53,13 @@ impl Directory {
         entry.common(&mut header, &extra);
         header.bytes(entry.name.as_bytes()).bytes(&extra.0);
         self.entries.push(entry);
-        header.0
+        (header.0, checksum)
     }
 
-    /// The checksums of the bytes of all entries, and where in the file each belongs.
-    pub(super) fn checksums(&mut self, of: &[u32]) -> Vec<(u64, [u8; 4])> {
-        assert_eq!(of.len(), self.entries.len());
-        let entries = self.entries.iter_mut().zip(of);
-        let told = entries.map(|(entry, checksum)| {
-            entry.checksum = *checksum;
-            (entry.at + CHECKSUM, checksum.to_le_bytes())
-        });
-        told.collect()
+    /// The checksums of all entries, whose bytes they have seen, and where in the file each belongs.
+    pub(super) fn checksums(&self) -> impl Iterator<Item = (u64, [u8; 4])> {
+        let told = |entry: &Entry| (entry.at + CHECKSUM, entry.checksum.value().to_le_bytes());
+        self.entries.iter().map(told)
     }
 
     /// What begins with the `at`-th byte of the file and ends it.
@@ -106,7 +107,7 @@ impl Entry {
     /// What a header and the directory both tell: stored as it is, no flags, and the sizes.
     fn common(&self, to: &mut Bytes, extra: &Bytes) {
         to.short(self.version()).short(0).short(0).short(DATE[0]).short(DATE[1]);
-        to.long(self.checksum).long(small(self.len)).long(small(self.len));
+        to.long(self.checksum.value()).long(small(self.len)).long(small(self.len));
         to.short(self.name.len() as u16).short(extra.0.len() as u16);
     }
 }
@@ -154,21 +155,24 @@ mod tests {
         let mut directory = Directory::default();
         let (mut at, mut sums) = (0, Vec::new());
         for (i, &len) in lens.iter().enumerate() {
-            let header = directory.header(at, format!("archive/data/{i}"), len);
+            let (header, sum) = directory.header(at, format!("archive/data/{i}"), len);
             file.write_all_at(&header, at).unwrap();
             at += header.len() as u64;
             assert_eq!(at % ALIGNMENT, 0);
-            file.write_all_at(&vec![i as u8; len.min(9) as usize], at).unwrap();
-            sums.push(crc32fast::hash(&vec![i as u8; len.min(9) as usize]));
+            let bytes = vec![i as u8; len.min(9) as usize];
+            file.write_all_at(&bytes, at).unwrap();
+            sum.part().see(&bytes, 0);
+            sums.push(sum.value());
             at += len;
         }
-        for (at, sum) in directory.checksums(&sums) {
+        for (at, sum) in directory.checksums() {
             file.write_all_at(&sum, at).unwrap();
         }
         file.write_all_at(&directory.end(at), at).unwrap();
 
         let mut zip = ZipArchive::new(file.into_file()).unwrap();
         assert_eq!(zip.len(), lens.len());
+        zip.validate_header_consistency().unwrap();
         for (i, (&len, sum)) in lens.iter().zip(sums).enumerate() {
             let mut entry = zip.by_index(i).unwrap();
             assert_eq!(entry.name().unwrap(), format!("archive/data/{i}"));

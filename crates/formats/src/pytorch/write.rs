@@ -28,8 +28,7 @@ pub(crate) fn write(
     let metadata = serde_json::to_vec(metadata).map_err(|error| unwritable(error.to_string()))?;
     let program = program(tensors, dtype);
     write_output(path, |output| {
-        let mut entries =
-            Entries { directory: Directory::default(), checksums: Vec::new(), output };
+        let mut entries = Entries { directory: Directory::default(), output };
         entries.bytes("data.pkl", &program)?;
         entries.bytes("byteorder", b"little")?;
         for (i, tensor) in tensors.iter().enumerate() {
@@ -44,15 +43,14 @@ pub(crate) fn write(
 struct Entries<'a, 'w> {
     output: &'a mut Output<'w>,
     directory: Directory,
-    checksums: Vec<Arc<Checksum>>,
 }
 
 impl<'w> Entries<'_, 'w> {
+    /// Begins an entry; its bytes are to be shown to the checksum.
     fn begin(&mut self, name: &str, len: usize) -> io::Result<Arc<Checksum>> {
-        let (name, len) = (format!("{ROOT}/{name}"), len as u64);
-        self.output.write_all(&self.directory.header(self.output.end(), name, len))?;
-        let checksum = Arc::new(Checksum::new(len));
-        self.checksums.push(checksum.clone());
+        let name = format!("{ROOT}/{name}");
+        let (header, checksum) = self.directory.header(self.output.end(), name, len as u64);
+        self.output.write_all(&header)?;
         Ok(checksum)
     }
 
@@ -62,23 +60,23 @@ impl<'w> Entries<'_, 'w> {
     }
 
     fn tensor(&mut self, name: &str, tensor: &Writing<'w>, dtype: Dtype) -> io::Result<()> {
-        let checksum = self.begin(name, tensor.len() * dtype.size())?;
         match tensor.values {
             Values::Here(values) => {
                 let mut bytes = Vec::new();
                 dtype.encode(values, &mut bytes);
-                checksum.part().see(&bytes, 0);
-                self.output.write_all(&bytes)
+                self.bytes(name, &bytes)
             }
-            Values::Of(source, param) => self.output.summed(source, param, dtype, checksum),
+            Values::Of(source, param) => {
+                let checksum = self.begin(name, tensor.len() * dtype.size())?;
+                self.output.summed(source, param, dtype, checksum)
+            }
         }
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(self) -> io::Result<()> {
         // After that all checksums are known.
         self.output.place()?;
-        let checksums: Vec<u32> = self.checksums.iter().map(|sum| sum.value()).collect();
-        for (at, checksum) in self.directory.checksums(&checksums) {
+        for (at, checksum) in self.directory.checksums() {
             self.output.replace(&checksum, at)?;
         }
         self.output.write_all(&self.directory.end(self.output.end()))
@@ -166,7 +164,16 @@ impl Pickle {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use striate_graph::{Graph, Init, ParamSource, Params, Shape};
+    use striate_tensor::Rng;
+    use striate_tensor::strided::Axis;
+    use zip::ZipArchive;
+
     use super::*;
+    use crate::parts::tests::Stored;
     use crate::{TensorFile, read};
 
     #[test]
@@ -198,6 +205,42 @@ mod tests {
                 assert_eq!(file.tensor(found).unwrap().data(), expected, "{name} {dtype}");
             }
             assert!(TensorFile::parse(bytes, "bytes").is_ok());
+        }
+    }
+
+    /// Weights as Keras stores them, which are written in several parts of many runs.
+    #[test]
+    fn checksums_are_those_of_the_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights.pth");
+        let graph = Graph::build(Shape::map(40, 7, 7), |x| x.flatten().at("fc").linear(120));
+        let params = Params::init(&graph.unwrap(), &Init::LeCun, &Rng::new(1));
+        let axes = [(120, 1), (40, 120), (7, 7 * 40 * 120), (7, 40 * 120)];
+        let stored = Stored(params.clone(), axes.map(|(n, s)| Axis::new(n, s)));
+        let shapes: [&[usize]; 2] = [&[120, 1960], &[120]];
+        let params = stored.layout().params();
+        let tensors: Vec<Writing<'_>> = (params.iter().zip(["weight", "bias"]).zip(shapes))
+            .map(|((param, name), shape)| Writing {
+                name,
+                shape,
+                values: Values::Of(&stored, param),
+            })
+            .collect();
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16] {
+            write(&path, &tensors, &BTreeMap::new(), dtype).unwrap();
+            let mut zip = ZipArchive::new(File::open(&path).unwrap()).unwrap();
+            zip.validate_header_consistency().unwrap();
+            for i in 0..zip.len() {
+                // At its end the sum is compared.
+                zip.by_index(i).unwrap().read_to_end(&mut Vec::new()).unwrap();
+            }
+            let file = read(&path).unwrap();
+            for (tensor, param) in file.listing().tensors.iter().zip(params) {
+                let found = file.tensor(tensor).unwrap();
+                let near = |a: &f32, b: &f32| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
+                let expected = &stored.0.values()[param.range.clone()];
+                assert!(found.data().iter().zip(expected).all(|(a, b)| near(a, b)), "{dtype}");
+            }
         }
     }
 

@@ -208,7 +208,7 @@ impl Convolution {
         let taps = (batch * h * w * kh * kw * blocks(out)) as f64;
         match &self.method {
             Method::Direct(direct) => taps * (channels / direct.groups.count) as f64 / 0.97,
-            Method::First(_) => taps * channels as f64 / 0.9,
+            Method::First(first) => first.cycles(),
             Method::Winograd(winograd) => winograd.cycles(),
         }
     }

@@ -46,9 +46,9 @@ impl<'a> Destination<'a> {
             _ => [own, height],
         };
         threads.patches([(value, maps)], [1, blocks, rows, width], &mut [(); 0], |[mut y], _| {
-            for picture in y.pictures.clone() {
-                for block in y.blocks.clone() {
-                    job(picture * own + block, y.rows.clone(), y.map(picture, block));
+            for picture in y.pictures() {
+                for block in y.blocks() {
+                    job(picture * own + block, y.rows(), y.map(picture, block));
                 }
             }
         });

@@ -15,7 +15,7 @@ use super::tile::{Product, Sink, Start, even, rows};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
-/// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB.
+/// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB, or half of it.
 const INPUT: usize = (256 << 10) / size_of::<Pixel>();
 /// Pixels of weights that a run of taps has, for all blocks of a tile: half of it.
 const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
@@ -119,6 +119,7 @@ impl Direct {
     fn strip(&self, threads: usize) -> Strip {
         let rows = self.conv.output[1];
         let size = |rows| Strip::new(&self.conv, rows).len() * self.all_inputs();
+        // Deep weights are read once a strip.
         let room = if self.is_deep() { 2 * INPUT } else { INPUT };
         let most = (1..=rows).rev().find(|&rows| size(rows) <= room).unwrap_or(1).max(2.min(rows));
         let makes = if self.is_deep() { even(rows, most) } else { share(rows, most, threads) };
@@ -258,24 +259,24 @@ impl Kernel for Part<'_> {
         let picture_len = direct.all_inputs() * area;
         let few = direct.conv.input[0] / direct.groups.count % LANES;
         let full = taps.len() - if few > 0 { taps.len() / direct.groups.inputs } else { 0 };
-        for picture in out.pictures.clone() {
+        for picture in out.pictures() {
             let x = &x[picture * picture_len..][..picture_len];
             // The input, pixels from a map and from a row to the next, and where the patch begins.
             let (input, map, row_len, start) = if direct.is_pointwise() {
-                (x, area, out.width(), out.rows.start * out.width() + out.columns.start)
+                (x, area, out.width(), out.rows().start * out.width() + out.columns().start)
             } else {
                 let maps = scratch.chunks_exact_mut(strip.len());
                 // Of rows that are one, the columns say which.
-                let first = out.rows.start + out.columns.start / direct.conv.output[2];
+                let first = out.rows().start + out.columns().start / direct.conv.output[2];
                 for (map, strip_map) in x.chunks_exact(area).zip(maps) {
                     strip.copy(map, Pixel::ZERO, first, strip_map);
                 }
                 (&*scratch, strip.len(), strip.row(), 0)
             };
-            let mut block = out.blocks.start;
-            while block < out.blocks.end {
+            let mut block = out.blocks().start;
+            while block < out.blocks().end {
                 let group = block / direct.groups.outputs;
-                let end = out.blocks.end.min((group + 1) * direct.groups.outputs);
+                let end = out.blocks().end.min((group + 1) * direct.groups.outputs);
                 let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
                 let at = group * direct.groups.inputs * map + start;
                 let pair = Pair { block, j, at, row_len, full, few, far: direct.is_deep() };
@@ -313,7 +314,7 @@ impl Pair {
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
         let &Pair { block, j, at, row_len, full, few, far } = self;
-        let size = [out.rows.len(), out.columns.len()];
+        let size = [out.rows().len(), out.columns().len()];
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
         let finish = work.tail.finish(picture);
@@ -328,7 +329,7 @@ impl Pair {
             let ahead = far.then(|| {
                 [0, 1].map(|i| {
                     let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
-                    match block < out.blocks.end {
+                    match block < out.blocks().end {
                         true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
                         false => &[],
                     }
@@ -338,7 +339,7 @@ impl Pair {
                 0 => Start::Bias(&work.tail.bias[block..]),
                 _ => Start::Resume,
             };
-            let residual = work.tail.residual_pixel(out.rows.start, out.columns.start);
+            let residual = work.tail.residual_pixel(out.rows().start, out.columns().start);
             let product = Product {
                 input,
                 down: row_len,

@@ -3,7 +3,7 @@
 
 use super::layout::Pixel;
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::even;
+use super::tile::{even, places};
 use crate::threads::Runs;
 
 /// Outputs, at most.
@@ -31,15 +31,30 @@ pub(crate) struct Few<'a> {
     pub(crate) out: Runs<'a, Pixel>,
 }
 
+/// The pixels that are summed up at once, at most.
+pub(crate) struct Pixels;
+
+impl Kernel for Pixels {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        vectors::<S>() * LANES
+    }
+}
+
+/// As many as there are tiles of so many blocks.
+const fn vectors<S: Simd>() -> usize {
+    if S::TILE[1] > 0 { VECTORS } else { 1 }
+}
+
 impl Kernel for Few<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        // What registers hold: all outputs of two vectors, or six of one.
-        let wide = S::TILE[1] > 0;
-        let vectors = if wide { VECTORS.min(self.size[1].div_ceil(LANES)) } else { 1 };
-        let most = even(self.outputs, if wide { OUTPUTS } else { 6 });
+        let vectors = vectors::<S>().min(self.size[1].div_ceil(LANES));
+        let most = even(self.outputs, OUTPUTS.min(S::TILE[vectors - 1]));
         for first in (0..self.outputs).step_by(most) {
             let count = most.min(self.outputs - first);
             macro_rules! instance {
@@ -60,12 +75,10 @@ impl Few<'_> {
     /// All pixels of `C` outputs, of which `first` is the first.
     #[inline(always)]
     fn rows<S: Simd, const C: usize, const V: usize>(&mut self, s: S, first: usize) {
-        let Few { planes, down, taps, weights, factor, relu, size: [rows, width], .. } = *self;
+        let Few { planes, down, taps, weights, factor, relu, size, .. } = *self;
         let bias: [S::V; C] = std::array::from_fn(|c| s.splat(self.bias.0[first + c]));
         let factor = s.splat(factor);
-        for place in
-            (0..rows).flat_map(|row| (0..width).step_by(V * LANES).map(move |at| [row, at]))
-        {
+        for place in places(size, V * LANES) {
             let at = place[0] * down + place[1];
             let mut sums = [bias; V];
             for (tap, weights) in taps.iter().zip(weights) {

@@ -1,5 +1,5 @@
 //! Convolution of a picture of up to four channels, read as the planes it comes in: a tap is one
-//! number a pixel, and a vector of weights.
+//! number a pixel, and a vector of weights; for few outputs ([`few`]) it is the other way round.
 
 use super::convolution::{Outputs, Work};
 use super::direct::each_patch;
@@ -8,7 +8,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{self, Finish, Largest, Sink, cut, even, instance};
+use super::tile::{self, Finish, Largest, Sink, cut, even, instance, places};
 use crate::conv::Conv;
 use crate::threads::Patch;
 
@@ -51,7 +51,7 @@ impl First {
         Strip::new(&self.conv, share(rows, most, threads))
     }
 
-    /// Numbers of a strip of all channels, in pixels.
+    /// Numbers of a strip of all channels, and what [`few`] reads behind the last, in pixels.
     fn strip_pixels(&self, strip: &Strip) -> usize {
         (strip.len() * self.conv.input[0]).div_ceil(LANES) + few::VECTORS
     }
@@ -84,16 +84,26 @@ impl First {
         });
     }
 
-    /// Whether lanes are pixels, not outputs, but for what else a sum may meet.
+    /// Whether outputs are so few that lanes are pixels, if no residual and no activation follow.
     fn is_few(&self) -> bool {
         self.conv.output[0] <= few::OUTPUTS
+    }
+
+    /// Cycles on one core that starts a multiply-add of sixteen lanes in each.
+    pub(crate) fn cycles(&self) -> f64 {
+        let Conv { batch, output: [out, height, width], .. } = self.conv;
+        let vectors = match self.is_few() {
+            true => out * width.div_ceil(LANES),
+            false => blocks(out) * width,
+        };
+        (batch * height * vectors * self.taps()) as f64 / 0.9
     }
 
     /// Pixels and blocks of output channels that are summed up at once.
     pub(crate) fn tile(&self, isa: Isa) -> [usize; 2] {
         let [out, _, width] = self.conv.output;
         match self.is_few() {
-            true => [width.min(LANES), 1],
+            true => [even(width, isa.run(few::Pixels)), 1],
             false => tile::shape(isa.run(Largest), width, blocks(out)),
         }
     }
@@ -118,13 +128,13 @@ impl Kernel for Part<'_> {
         let Part { first, work, x, strip, taps, mut out, mut sum, strip_values } = self;
         let Conv { input: [channels, h, w], .. } = first.conv;
         let area = h * w;
-        for picture in out.pictures.clone() {
+        for picture in out.pictures() {
             let planes = x[picture * channels * area..].chunks_exact(area).take(channels);
             for (plane, to) in planes.zip(strip_values.chunks_exact_mut(strip.len())) {
-                strip.copy(plane, 0.0, out.rows.start, to);
+                strip.copy(plane, 0.0, out.rows().start, to);
             }
             let finish = work.tail.finish(picture);
-            let (rows, columns) = (out.rows.len(), out.columns.clone());
+            let (rows, columns) = (out.rows().len(), out.columns());
             if first.is_few() && finish.residual.is_none() && finish.activation.is_none() {
                 s.vectorize(Few {
                     planes: strip_values,
@@ -140,10 +150,10 @@ impl Kernel for Part<'_> {
                 });
                 continue;
             }
-            let residual = work.tail.residual_pixel(out.rows.start, columns.start);
-            let mut block = out.blocks.start;
-            while block < out.blocks.end {
-                let j = if S::TILE[1] > 0 { 2.min(out.blocks.end - block) } else { 1 };
+            let residual = work.tail.residual_pixel(out.rows().start, columns.start);
+            let mut block = out.blocks().start;
+            while block < out.blocks().end {
+                let j = if S::TILE[1] > 0 { 2.min(out.blocks().end - block) } else { 1 };
                 let product = Product {
                     planes: strip_values,
                     down: strip.row(),
@@ -219,7 +229,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
         let weights: [&[Pixel]; J] =
             std::array::from_fn(|j| &weights[j * taps.len()..][..taps.len()]);
         let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-        for place in (0..rows).flat_map(|row| (0..count).map(move |tile| [row, tile * P])) {
+        for place in places([rows, count * P], P) {
             let at = at + place[0] * down + place[1];
             let mut sums = [bias; P];
             for (t, tap) in taps.iter().enumerate() {

@@ -106,9 +106,9 @@ impl Linear {
         let cut = [pictures.max(1), GROUP, 1, 1];
         let x = Pixel::numbers(x);
         threads.patches([(y.value, maps)], cut, &mut [(); 0], |[y], _| {
-            let count = y.blocks.len();
-            let weights = &packed[y.blocks.start * self.inputs()..][..count * self.inputs()];
-            let bias = &bias[y.blocks.clone()];
+            let count = y.blocks().len();
+            let weights = &packed[y.blocks().start * self.inputs()..][..count * self.inputs()];
+            let bias = &bias[y.blocks()];
             self.isa.run(Group { linear: self, x, weights, bias, relu, y });
         });
     }
@@ -130,15 +130,15 @@ impl Kernel for Group<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let inputs = self.linear.inputs();
-        let count = self.y.blocks.len();
+        let count = self.y.blocks().len();
         let piece = PIECE / count;
         // With registers for two blocks of fourteen pixels there are enough for four of six.
         let wide = S::TILE[1] > 0;
         for first in (0..inputs).step_by(piece) {
             let end = (first + piece).min(inputs);
-            let mut picture = self.y.pictures.start;
-            while picture < self.y.pictures.end {
-                let left = self.y.pictures.end - picture;
+            let mut picture = self.y.pictures().start;
+            while picture < self.y.pictures().end {
+                let left = self.y.pictures().end - picture;
                 let mut block = 0;
                 let (p, j) = match (left, wide) {
                     (1, _) => (1, if count == GROUP { GROUP } else { 1 }),
@@ -178,14 +178,14 @@ impl Group<'_> {
         [first, end]: [usize; 2],
     ) {
         let inputs = self.linear.inputs();
-        let count = self.y.blocks.len();
+        let count = self.y.blocks().len();
         let rows: [&[f32]; P] =
             std::array::from_fn(|p| &self.x[(picture + p) * inputs..][first..end]);
         // Where a row of the output lies takes so long to say that the loops over rows are not
         // unrolled; the sums, which those loops would keep in memory, wait here before and after.
         let mut values = [[Pixel::ZERO; J]; P];
         for p in 0..P {
-            let mut runs = self.y.runs(picture + p, self.y.blocks.start + block);
+            let mut runs = self.y.runs(picture + p, self.y.blocks().start + block);
             for j in 0..J {
                 values[p][j] = if first == 0 { self.bias[block + j] } else { runs.run::<1>(j)[0] };
             }
@@ -222,7 +222,7 @@ impl Group<'_> {
             }
         }
         for p in 0..P {
-            let mut runs = self.y.runs(picture + p, self.y.blocks.start + block);
+            let mut runs = self.y.runs(picture + p, self.y.blocks().start + block);
             for j in 0..J {
                 runs.run::<1>(j)[0] = values[p][j];
             }

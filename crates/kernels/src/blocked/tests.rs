@@ -76,7 +76,7 @@ fn shape(draws: &mut Draws) -> Conv {
     let own = draws.of(if few { &[1, 3, 8, 17] } else { &[1, 3, 4, 8, 15, 16, 17, 32, 33, 48] });
     let outs = draws.of(if few { &[1, 17] } else { &[1, 5, 7, 8, 15, 16, 17, 32, 40, 120] });
     let pad: [usize; 4] = std::array::from_fn(|side| draws.below(kernel[side % 2] + 1));
-    let sizes: &[usize] = if few { &[1, 2, 5] } else { &[1, 2, 3, 5, 7, 8, 13, 14, 15, 29] };
+    let sizes: &[usize] = if few { &[1, 2, 5] } else { &[1, 2, 3, 5, 7, 8, 13, 14, 15, 29, 48] };
     let size: [usize; 2] = std::array::from_fn(|_| draws.of(sizes));
     let reach = kernel.map(|kernel| (kernel - 1) * dilation + 1);
     let least = |axis: usize| reach[axis].saturating_sub(pad[axis] + pad[axis + 2]);
@@ -255,6 +255,7 @@ fn every_ending_is_that_of_separate_steps() {
             Ending { factor: 1.0, residual: None, relu: false, activation: false, sum: false };
         let endings = [
             Ending { relu: true, ..plain },
+            Ending { factor: 0.17, relu: true, ..plain },
             Ending { residual: Some(1), relu: true, ..plain },
             Ending { residual: Some(2), ..plain },
             Ending { factor: 0.17, residual: Some(1), relu: true, ..plain },
@@ -307,6 +308,44 @@ fn every_ending_is_that_of_separate_steps() {
                 if ending.sum {
                     assert_eq!(differs(&beside, &sum), None, "{algorithm:?} {ending:?} {conv:?}");
                 }
+            }
+        }
+    }
+}
+
+/// Lanes that are pixels give the bits of lanes that are outputs, whatever the width and the outputs.
+#[test]
+fn a_first_layer_of_few_outputs_is_that_of_many() {
+    let threads = Threads::new(2);
+    let ending = Ending { factor: 0.17, residual: None, relu: true, activation: false, sum: false };
+    for isa in Isa::available() {
+        for (outputs, width) in (1..=8).zip([5, 16, 17, 28, 33, 48, 64, 70]) {
+            for stride in [1, 2] {
+                let conv = Conv {
+                    batch: 2,
+                    input: [1, 9, width],
+                    output: [outputs, 8 / stride + 1, (width - 1) / stride + 1],
+                    kernel: [3, 3],
+                    stride: [stride; 2],
+                    pad: [1; 4],
+                    dilation: [1, 1],
+                    groups: 1,
+                };
+                let mut x = numbers(2 * 9 * width, 1, true);
+                x[width / 2] = f32::NAN;
+                let weight = numbers(outputs * 9, 2, false);
+                let [first, direct] = [Algorithm::FirstLayer, Algorithm::Direct].map(|algorithm| {
+                    let [out, _] =
+                        run(isa, &threads, algorithm, &conv, ending, &x, &weight).unwrap();
+                    let [_, height, width] = conv.output;
+                    let mut numbers = vec![0.0; 2 * outputs * height * width];
+                    unpack(&threads, [2, outputs, height * width], &out, &mut numbers);
+                    // What is not a number has no sign that counts.
+                    let bits = |x: &f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
+                    numbers.iter().map(bits).collect::<Vec<_>>()
+                });
+                assert!(first.contains(&f32::NAN.to_bits()));
+                assert!(first == direct, "{isa} {conv:?}");
             }
         }
     }

@@ -264,6 +264,12 @@ pub(crate) fn cut(len: usize, pixels: usize) -> impl Iterator<Item = [usize; 3]>
     runs.into_iter().filter(|[.., count]| *count > 0)
 }
 
+/// The row and the first column of each piece of some rows of so many columns.
+#[inline(always)]
+pub(crate) fn places([rows, columns]: [usize; 2], step: usize) -> impl Iterator<Item = [usize; 2]> {
+    (0..rows).flat_map(move |row| (0..columns).step_by(step).map(move |column| [row, column]))
+}
+
 /// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
 pub(crate) fn even(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most).max(1)).max(1)
@@ -325,8 +331,7 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
         let ahead = if AHEAD { ahead } else { None };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
-        let places = (0..rows).flat_map(|row| (0..count).map(move |tile| [row, tile * P]));
-        for (tile, place) in places.enumerate() {
+        for (tile, place) in places([rows, count * P], P).enumerate() {
             let at = at + place[0] * down + place[1];
             let finish = finish.map(|finish| finish.after(place));
             let mut sink = sink.after(place);

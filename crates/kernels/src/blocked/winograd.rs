@@ -33,11 +33,13 @@ const CHUNK: usize = (640 << 10) / size_of::<Pixel>();
 /// Tiles of a chunk, at least: fewer would not fill the register tile.
 const FEWEST: usize = 14;
 
-/// Cycles of an operation of a transform, and of one on so many points that it passes through memory.
-const TRANSFORM: [f64; 2] = [1.2, 1.5];
+/// Cycles of an operation of a transform.
+const TRANSFORM: f64 = 1.2;
+/// The same on more points than there are registers.
+const LARGE_TRANSFORM: f64 = 1.5;
 
-/// Channels whose weights on 64 points stay in the second cache.
-const NEAR: usize = 64;
+/// Input blocks of which the weights of F(6, 3) stay in the second cache.
+const NEAR: usize = 4;
 
 /// Cycles in which a pixel comes from beyond the second cache.
 const PIXEL: usize = 6;
@@ -80,8 +82,8 @@ impl Winograd {
         let makes = taps.map(|taps| if taps == 1 { 1 } else { makes });
         let (conv, groups) = (*conv, Groups::of(conv));
         let winograd = Winograd { conv, groups, makes, taps, pool: false };
-        let most = if makes == [6, 6] { NEAR } else { usize::MAX };
-        (fits(0) && fits(1) && (8..=most).contains(&conv.input[0])).then_some(winograd)
+        let stays = makes != [6, 6] || winograd.inputs() <= NEAR;
+        (fits(0) && fits(1) && stays && conv.input[0] >= 8).then_some(winograd)
     }
 
     /// The same with the largest of each two by two pixels for its result, if no window is cut by a
@@ -167,12 +169,12 @@ impl Winograd {
     /// Cycles of the products and of the transforms, a vector operation each.
     pub(crate) fn cycles(&self) -> f64 {
         let [into, out] = self.transforms();
-        self.products() / 0.95 + self.transform() * (into + out)
+        self.products() / 0.95 + self.operation() * (into + out)
     }
 
     /// Cycles of an operation of a transform.
-    fn transform(&self) -> f64 {
-        TRANSFORM[usize::from(self.points() > 36)]
+    fn operation(&self) -> f64 {
+        if self.points() > 36 { LARGE_TRANSFORM } else { TRANSFORM }
     }
 
     /// Cycles of the products.
@@ -200,7 +202,7 @@ impl Winograd {
         // What has to come from beyond the second cache, in pixels, and what is done again.
         let all = self.points() * self.all_inputs() * tiles;
         let passes = self.all_outputs().div_ceil(PAIR);
-        let again = (self.transform() * self.transforms()[0]) as usize * (threads - 1) / PIXEL;
+        let again = (self.operation() * self.transforms()[0]) as usize * (threads - 1) / PIXEL;
         let blocks = all * passes + self.packed_len() + again;
         if chunks < threads || chunks * self.packed_len() > blocks {
             // As many for each of the threads.

@@ -121,14 +121,30 @@ pub(crate) type Cut = [usize; 4];
 pub(crate) struct Patch<'a, T> {
     value: Lent<'a, T>,
     maps: Maps,
-    pub(crate) pictures: Range<usize>,
-    /// Counted from the first that is written.
-    pub(crate) blocks: Range<usize>,
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
+    pictures: Range<usize>,
+    blocks: Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
 }
 
 impl<T> Patch<'_, T> {
+    pub(crate) fn pictures(&self) -> Range<usize> {
+        self.pictures.clone()
+    }
+
+    /// Counted from the first that is written.
+    pub(crate) fn blocks(&self) -> Range<usize> {
+        self.blocks.clone()
+    }
+
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    pub(crate) fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
     /// Columns of the maps.
     pub(crate) fn width(&self) -> usize {
         self.maps.size[1]
@@ -194,13 +210,21 @@ pub(crate) struct Tiled<'a, T> {
     tile: [usize; 2],
     /// Rows and columns of tiles of a map.
     grid: [usize; 2],
-    /// Counted from the first that is written.
-    pub(crate) blocks: Range<usize>,
-    /// In the order of pictures, rows and columns.
-    pub(crate) tiles: Range<usize>,
+    blocks: Range<usize>,
+    tiles: Range<usize>,
 }
 
 impl<T> Tiled<'_, T> {
+    /// Counted from the first that is written.
+    pub(crate) fn blocks(&self) -> Range<usize> {
+        self.blocks.clone()
+    }
+
+    /// In the order of pictures, rows and columns.
+    pub(crate) fn tiles(&self) -> Range<usize> {
+        self.tiles.clone()
+    }
+
     /// The rows of the tile at a picture, row and column of the grid, of each block from `block` on.
     #[inline(always)]
     pub(crate) fn runs(&mut self, at: [usize; 3], block: usize) -> Runs<'_, T> {
@@ -272,8 +296,8 @@ impl<'a, T> Runs<'a, T> {
     #[inline(always)]
     pub(crate) fn run<const N: usize>(&mut self, i: usize) -> &mut [T; N] {
         assert!(i < self.count && N <= self.len, "within the runs");
-        // SAFETY: a patch, or a run of tiles, is of one thread alone and this is within it; `&mut self` lets one
-        // out at a time.
+        // SAFETY: a patch, or a run of tiles, is of one thread alone and this is within it; `&mut self`
+        // lets one out at a time.
         let run = unsafe { self.value.slice(self.start + i * self.stride, N) };
         match run.first_chunk_mut() {
             Some(run) => run,
@@ -299,7 +323,7 @@ mod tests {
             threads.tiles([(&mut out, maps)], cut, &mut [(); 0], |[mut tiled], _| {
                 let all = 18 / runs..=18_usize.div_ceil(runs);
                 assert!(all.contains(&tiled.tiles.len()) && tiled.blocks.len() == blocks);
-                let (tiles, blocks) = (tiled.tiles.clone(), tiled.blocks.clone());
+                let (tiles, blocks) = (tiled.tiles(), tiled.blocks());
                 for (block, tile) in blocks.flat_map(|b| tiles.clone().map(move |t| (b, t))) {
                     let [picture, row, column] = [tile / 9, tile / 3 % 3, tile % 3];
                     let mut runs = tiled.runs([picture, row, column], block);
@@ -315,6 +339,24 @@ mod tests {
                 let tile = 1 + picture * 9 + row / 2 * 3 + column / 3;
                 assert_eq!(value, if (1..3).contains(&block) { tile } else { 0 }, "at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn no_part_writes_into_a_patch_of_another() {
+        let threads = Threads::new(1);
+        let maps = Maps { pictures: 1, blocks: 1, own: [0, 1], size: [4, 4] };
+        for (at, whole) in [([2, 0], false), ([0, 3], false), ([0, 0], true), ([1, 1], true)] {
+            let job = |[mut patch]: [Patch<'_, i32>; 1], _: &mut [()]| {
+                let mut runs = patch.runs(0, 0);
+                let mut runs = runs.after(at);
+                if whole {
+                    runs.run::<3>(0);
+                }
+            };
+            let mut out = [0; 16];
+            let run = || threads.patches([(&mut out[..], maps)], [1, 1, 2, 2], &mut [], job);
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{at:?}");
         }
     }
 

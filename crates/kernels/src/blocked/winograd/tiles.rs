@@ -86,7 +86,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Chunk { winograd, work, x, scratch, part } = self;
-        let tiles = &part.out.tiles;
+        let tiles = part.out.tiles();
         let apart = winograd.apart(tiles.len());
         let (v, m) = scratch.split_at_mut(winograd.all_inputs() * apart);
         for (block, v) in v.chunks_exact_mut(apart).enumerate() {
@@ -208,7 +208,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
     fn run<S: Simd>(mut self, s: S) {
         let (groups, inputs) = (self.winograd.groups, self.winograd.inputs());
         let out = &self.part.out;
-        let (blocks, apart) = (out.blocks.clone(), self.winograd.apart(out.tiles.len()));
+        let (blocks, apart) = (out.blocks(), self.winograd.apart(out.tiles().len()));
         let mut taps = Vec::with_capacity(inputs);
         let mut block = blocks.start;
         while block < blocks.end {
@@ -231,7 +231,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
     /// The products of `j` blocks at all points.
     #[inline(always)]
     fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
-        let (winograd, count) = (self.winograd, self.part.out.tiles.len());
+        let (winograd, count) = (self.winograd, self.part.out.tiles().len());
         let apart = winograd.apart(count);
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
@@ -263,12 +263,12 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let tail: &Tail<'_> = work.tail;
         let bias = s.load(&tail.bias[block].0);
         let [_, height, width] = winograd.conv.output;
-        let count = out.tiles.len();
+        let count = out.tiles().len();
         let stride = odd(count);
         let m = &m[from..][..A * B * stride];
         let floor = if tail.relu { s.zero() } else { s.splat(f32::NEG_INFINITY) };
         let mut half = [[s.zero(); B]; M];
-        for (at, [place, later]) in winograd.places(out.tiles.clone()).enumerate() {
+        for (at, [place, later]) in winograd.places(out.tiles()).enumerate() {
             if at + AHEAD < count {
                 ask::<S, M, N>(s, tail, block, later, out.runs(later, block));
             }
