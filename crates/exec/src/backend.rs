@@ -69,7 +69,7 @@ pub struct Options {
 pub enum Accuracy {
     /// Every product of the definition, added in single precision.
     Strict,
-    /// Winograd's algorithm where it is faster. Its rounding errors are some two to five times those
+    /// Winograd's algorithm where it is faster. Its rounding errors are some two to eight times those
     /// of the definition, and what is not finite spreads over the tile around it.
     #[default]
     Fast,
