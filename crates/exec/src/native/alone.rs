@@ -1,8 +1,7 @@
 //! Which steps the caller does alone: those too short to be shared out.
 
-use super::choose::Method;
+use super::choose::{Method, plain_cycles};
 use super::legs::Leg;
-use super::place::pixels;
 use super::program::{Program, Step};
 
 /// Cycles of such a step at most: threads that have no cache in common would take as long to hand
@@ -25,14 +24,9 @@ pub(crate) fn threads(
 
 /// Cycles of a step of so many pictures on one core, at most.
 fn cycles(program: &Program, step: &Step, method: &Method, pictures: usize) -> f64 {
-    // A pixel of weights takes two cycles to read; one of values, in windows or with the logarithms
-    // and divisions that there are, some eight.
-    let values = step.inputs.iter().chain(&step.outputs);
-    let values: usize = match step.action.macs() {
-        0 => values.map(|&id| pictures * pixels(program.extents(id))).sum(),
-        _ => 0,
-    };
-    method.cycles(step, pictures) + (2 * method.packed_len() + 8 * values) as f64
+    // A pixel of weights takes two cycles to read.
+    let weights = (2 * method.packed_len()) as f64;
+    method.cycles(step, pictures) + weights + plain_cycles(program, step, pictures)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use striate_kernels::blocked::{
 use striate_kernels::{Conv, Window};
 
 use super::pictures::pictures;
+use super::place::pixels;
 use super::program::{Action, Program, Step};
 use crate::Accuracy;
 
@@ -151,11 +152,13 @@ pub(crate) fn choose(
     if let Some((for_pictures, ways)) = pictures(&program, isa) {
         let macs: usize = program.steps.iter().map(|step| step.action.macs()).sum();
         let rounds = (batch.div_ceil(LANES) as f64 / THREADS).ceil();
-        let together = rounds * macs as f64 / 0.8;
+        let beside = for_pictures.steps.iter().map(|step| plain_cycles(&for_pictures, step, 1));
+        let together = rounds * (macs as f64 / 0.8 + beside.sum::<f64>());
         let apart = program.steps.iter().zip(&methods).map(|(step, method)| match method {
             Method::Convolution(way) => cycles(way, false),
             Method::Linear(_) | Method::Pictures(_) | Method::Plain => {
-                (batch * step.action.macs()) as f64 / LANES as f64 / THREADS
+                let macs = (batch * step.action.macs()) as f64 / LANES as f64;
+                (macs + plain_cycles(&program, step, batch)) / THREADS
             }
         });
         if together < apart.sum() {
@@ -193,6 +196,16 @@ fn channels(program: &Program, isa: Isa, batch: usize, accuracy: Accuracy) -> Ve
     let cached = methods(false);
     let weights: usize = cached.iter().map(Method::packed_len).sum();
     if weights * size_of::<Pixel>() > CACHED { methods(true) } else { cached }
+}
+
+/// Cycles of a step of so many pictures that multiplies nothing: some eight for each pixel that it reads
+/// or writes, in windows or with the logarithms and divisions that there are.
+pub(crate) fn plain_cycles(program: &Program, step: &Step, pictures: usize) -> f64 {
+    if step.action.macs() > 0 {
+        return 0.0;
+    }
+    let values = step.inputs.iter().chain(&step.outputs);
+    8.0 * values.map(|&id| pictures * pixels(program.extents(id))).sum::<usize>() as f64
 }
 
 /// Threads that the estimate is made for, however many there are: the algorithms decide the bits of a

@@ -75,10 +75,10 @@ impl Few<'_> {
     /// All pixels of `C` outputs, of which `first` is the first.
     #[inline(always)]
     fn rows<S: Simd, const C: usize, const V: usize>(&mut self, s: S, first: usize) {
-        let Few { planes, down, taps, weights, factor, relu, size, .. } = *self;
+        let Few { planes, down, taps, weights, factor, relu, size: [rows, width], .. } = *self;
         let bias: [S::V; C] = std::array::from_fn(|c| s.splat(self.bias.0[first + c]));
         let factor = s.splat(factor);
-        for place in places(size, V * LANES) {
+        for place in places([rows, width.div_ceil(V * LANES)], V * LANES) {
             let at = place[0] * down + place[1];
             let mut sums = [bias; V];
             for (tap, weights) in taps.iter().zip(weights) {

@@ -229,7 +229,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
         let weights: [&[Pixel]; J] =
             std::array::from_fn(|j| &weights[j * taps.len()..][..taps.len()]);
         let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-        for place in places([rows, count * P], P) {
+        for place in places([rows, count], P) {
             let at = at + place[0] * down + place[1];
             let mut sums = [bias; P];
             for (t, tap) in taps.iter().enumerate() {

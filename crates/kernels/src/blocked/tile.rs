@@ -264,10 +264,10 @@ pub(crate) fn cut(len: usize, pixels: usize) -> impl Iterator<Item = [usize; 3]>
     runs.into_iter().filter(|[.., count]| *count > 0)
 }
 
-/// The row and the first column of each piece of some rows of so many columns.
+/// The row and the first column of each of some rows of so many pieces, each of `len` columns.
 #[inline(always)]
-pub(crate) fn places([rows, columns]: [usize; 2], step: usize) -> impl Iterator<Item = [usize; 2]> {
-    (0..rows).flat_map(move |row| (0..columns).step_by(step).map(move |column| [row, column]))
+pub(crate) fn places([rows, pieces]: [usize; 2], len: usize) -> impl Iterator<Item = [usize; 2]> {
+    (0..rows).flat_map(move |row| (0..pieces).map(move |piece| [row, piece * len]))
 }
 
 /// Cuts a row of `len` pixels into equal tiles, the last perhaps shorter: the pixels of one.
@@ -331,7 +331,7 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
         let ahead = if AHEAD { ahead } else { None };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
-        for (tile, place) in places([rows, count * P], P).enumerate() {
+        for (tile, place) in places([rows, count], P).enumerate() {
             let at = at + place[0] * down + place[1];
             let finish = finish.map(|finish| finish.after(place));
             let mut sink = sink.after(place);
