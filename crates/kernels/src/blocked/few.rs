@@ -43,7 +43,7 @@ impl Kernel for Pixels {
     }
 }
 
-/// As many as there are tiles of so many blocks.
+/// Vectors whose sums registers hold: two where they hold tiles of two blocks.
 const fn vectors<S: Simd>() -> usize {
     if S::TILE[1] > 0 { VECTORS } else { 1 }
 }
