@@ -17,7 +17,7 @@ use crate::threads::{Patch, Threads};
 
 /// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB, or half of it.
 const INPUT: usize = (256 << 10) / size_of::<Pixel>();
-/// Pixels of weights that a run of taps has, for all blocks of a tile: half of it.
+/// Pixels of weights that a run of taps has, for all blocks of a tile: half of such a cache.
 const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
 
 #[derive(Clone, Debug)]
