@@ -274,12 +274,13 @@ impl Convolution {
 
     /// Pixels and blocks of output channels that are summed up at once.
     pub fn tile(&self, threads: usize) -> [usize; 2] {
-        let [row, blocks] = match &self.method {
+        let most = self.isa.run(Largest);
+        let [pixels, blocks] = match &self.method {
             Method::First(first) => return first.tile(self.isa),
-            Method::Direct(direct) => direct.tiled(threads),
+            Method::Direct(direct) => direct.tiled(threads, most),
             Method::Winograd(winograd) => winograd.tiled(threads),
         };
-        tile::shape(self.isa.run(Largest), row, blocks)
+        tile::shape(most, pixels, blocks)
     }
 
     /// Convolves `x`. `scratch` is at least [`scratch_len`](Convolution::scratch_len) long.

@@ -11,13 +11,15 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Sink, Start, even, rows};
+use super::tile::{Product, Sink, Start, are_small, even, rows, span};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
 /// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB, or half of it.
 const INPUT: usize = (256 << 10) / size_of::<Pixel>();
-/// Pixels of weights that a run of taps has, for all blocks of a tile: half of such a cache.
+/// Pixels of weights that a run of taps has where tiles are small: half of a first cache of 32 KiB.
+const NEAR_WEIGHTS: usize = (16 << 10) / size_of::<Pixel>();
+/// The same where they are large, for all blocks of a tile: half of a second cache.
 const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
 
 #[derive(Clone, Debug)]
@@ -168,10 +170,12 @@ impl Direct {
         ([1, area], [1, columns])
     }
 
-    /// Pixels in a row, and blocks, that tiles are cut from.
-    pub(crate) fn tiled(&self, threads: usize) -> [usize; 2] {
-        let (size, [_, columns]) = self.rows(threads, false);
-        [columns.min(size[1]), self.groups.outputs]
+    /// Pixels, and blocks, that tiles of so many pixels at most are cut from.
+    pub(crate) fn tiled(&self, threads: usize, most: [usize; 2]) -> [usize; 2] {
+        let (size, cut) = self.rows(threads, false);
+        let [rows, columns] = [cut[0].min(size[0]), cut[1].min(size[1])];
+        let rows = if span(most, [rows, columns]) { rows } else { 1 };
+        [rows * columns, self.groups.outputs]
     }
 
     pub(crate) fn run(
@@ -279,7 +283,11 @@ impl Kernel for Part<'_> {
                 let end = out.blocks().end.min((group + 1) * direct.groups.outputs);
                 let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
                 let at = group * direct.groups.inputs * map + start;
-                let pair = Pair { block, j, at, row_len, full, few, far: direct.is_deep() };
+                let far = direct.is_deep();
+                // Of a group the first block reads the pixels first; a strip was read when it was copied.
+                let leads = block == out.blocks().start || block == group * direct.groups.outputs;
+                let fresh = are_small(S::TILE) && direct.is_pointwise() && leads;
+                let pair = Pair { block, j, at, row_len, full, few, far, fresh };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
@@ -299,6 +307,8 @@ struct Pair {
     few: usize,
     /// Whether the weights are beyond the second cache.
     far: bool,
+    /// Whether the pixels are read for the first time.
+    fresh: bool,
 }
 
 impl Pair {
@@ -313,13 +323,13 @@ impl Pair {
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len, full, few, far } = self;
+        let &Pair { block, j, at, row_len, full, few, far, fresh } = self;
         let size = [out.rows().len(), out.columns().len()];
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
         let finish = work.tail.finish(picture);
-        let pixels = even(size[1], S::TILE[j - 1]);
-        let most = (WEIGHTS / (j * LANES)).max(1);
+        let tap = if full > 0 { LANES } else { few.max(1) };
+        let most = if are_small(S::TILE) { NEAR_WEIGHTS } else { WEIGHTS } / (j * tap);
         let run = even(taps.len(), most);
         for first in (0..taps.len()).step_by(run) {
             let range: Range<usize> = first..(first + run).min(taps.len());
@@ -329,7 +339,7 @@ impl Pair {
             let ahead = far.then(|| {
                 [0, 1].map(|i| {
                     let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
-                    match block < out.blocks().end {
+                    match i < j && block < out.blocks().end {
                         true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
                         false => &[],
                     }
@@ -349,6 +359,7 @@ impl Pair {
                 weights: &weights[first * LANES..],
                 stride,
                 ahead,
+                fresh,
                 start,
                 finish: last.then(|| finish.at(block, residual)),
             };
@@ -356,7 +367,7 @@ impl Pair {
                 out: out.runs(picture, block),
                 sum: sum.as_mut().map(|sum| sum.runs(picture, block)),
             };
-            rows(s, &product, at, size, [pixels, j], &mut sink);
+            rows(s, &product, at, size, j, &mut sink);
         }
     }
 }

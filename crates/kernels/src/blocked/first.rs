@@ -166,9 +166,7 @@ impl Kernel for Part<'_> {
                     out: out.runs(picture, block),
                     sum: sum.as_mut().map(|sum| sum.runs(picture, block)),
                 };
-                for [first, pixels, count] in
-                    cut(columns.len(), even(columns.len(), S::TILE[j - 1]))
-                {
+                for [first, pixels, count] in cut(columns.len(), S::TILE[j - 1]) {
                     let product = Product { finish: product.finish.after([0, first]), ..product };
                     let at = columns.start + first;
                     let sink = &mut sink.after([0, first]);

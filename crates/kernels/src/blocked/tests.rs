@@ -147,23 +147,22 @@ fn run(
         relu: ending.relu,
         activation: ending.activation.then_some([&scale[..], &shift[..]]),
     };
-    // A block before and two behind that are somebody else's.
-    let all = blocks(o) + 3;
-    let mut out = vec![GUARD; batch * all * oh * ow];
-    let mut sum = out.clone();
+    // Blocks around that are somebody else's: before, and in all.
+    let (area, around) = (oh * ow, [(1, blocks(o) + 3), (2, blocks(o) + 4)]);
+    let [mut out, mut sum] = around.map(|(_, all)| vec![GUARD; batch * all * area]);
     let mut scratch = vec![GUARD; convolution.scratch_len(threads.count())];
     let x = match algorithm == Algorithm::FirstLayer {
         true => Input::Planes(x),
         false => Input::Pixels(&pixels),
     };
-    let to = |value| Destination { value, blocks: all, at: 1 };
-    let outputs = Outputs { out: to(&mut out), sum: ending.sum.then_some(to(&mut sum)) };
+    let to = |value, (at, all)| Destination { value, blocks: all, at };
+    let sum_to = ending.sum.then_some(to(&mut sum, around[1]));
+    let outputs = Outputs { out: to(&mut out, around[0]), sum: sum_to };
     convolution.run(threads, x, &packed, &tail, outputs, &mut scratch);
-    Some([out, sum].map(|value| {
-        let area = oh * ow;
+    let own = |value: &[Pixel], (at, all): (usize, usize)| {
         let mut own = Vec::new();
         for (plane, pixels) in value.chunks_exact(area).enumerate() {
-            if (1..all - 2).contains(&(plane % all)) {
+            if (at..at + blocks(o)).contains(&(plane % all)) {
                 own.extend_from_slice(pixels);
             } else {
                 let same = |p: &Pixel| p.0.iter().all(|v| v.to_bits() == 0x7fc0_1234);
@@ -171,7 +170,8 @@ fn run(
             }
         }
         own
-    }))
+    };
+    Some([own(&out, around[0]), own(&sum, around[1])])
 }
 
 fn bits(value: &[Pixel]) -> Vec<u32> {
@@ -249,8 +249,19 @@ fn every_algorithm_computes_the_definition() {
 fn every_ending_is_that_of_separate_steps() {
     let threads = Threads::new(2);
     let mut draws = Draws(11);
-    for round in 0..rounds(40) {
-        let conv = shape(&mut draws);
+    let mut convs: Vec<Conv> = (0..rounds(40)).map(|_| shape(&mut draws)).collect();
+    // Of many taps, and of weights beyond the second cache.
+    convs.push(Conv {
+        batch: 2,
+        input: [272, 3, 5],
+        output: [496, 3, 5],
+        kernel: [1, 1],
+        stride: [1, 1],
+        pad: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
+    });
+    for (round, conv) in (0..).zip(convs) {
         let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
         let x = numbers(batch * c * h * w, round, true);
         let weight = numbers(o * (c / conv.groups) * kh * kw, round + 1000, false);
@@ -265,8 +276,8 @@ fn every_ending_is_that_of_separate_steps() {
             Ending { residual: Some(1), activation: true, sum: true, ..plain },
             Ending { activation: true, ..plain },
         ];
-        for algorithm in Algorithm::ALL {
-            let isa = Isa::best();
+        let ways = Isa::available().flat_map(|isa| Algorithm::ALL.map(|way| (isa, way)));
+        for (isa, algorithm) in ways {
             let Some([sums, _]) = run(isa, &threads, algorithm, &conv, plain, &x, &weight) else {
                 continue;
             };
@@ -307,9 +318,17 @@ fn every_ending_is_that_of_separate_steps() {
                 let differs = |a: &[Pixel], b: &[Pixel]| {
                     Pixel::numbers(a).iter().zip(Pixel::numbers(b)).position(|(a, b)| a != b)
                 };
-                assert_eq!(differs(&out, expected), None, "{algorithm:?} {ending:?} {conv:?}");
+                assert_eq!(
+                    differs(&out, expected),
+                    None,
+                    "{isa} {algorithm:?} {ending:?} {conv:?}"
+                );
                 if ending.sum {
-                    assert_eq!(differs(&beside, &sum), None, "{algorithm:?} {ending:?} {conv:?}");
+                    assert_eq!(
+                        differs(&beside, &sum),
+                        None,
+                        "{isa} {algorithm:?} {ending:?} {conv:?}"
+                    );
                 }
             }
         }

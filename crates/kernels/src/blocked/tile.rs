@@ -29,6 +29,8 @@ pub(crate) struct Product<'a> {
     pub(crate) stride: usize,
     /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
+    /// Whether the pixels are read for the first time: those of the next tile are asked for.
+    pub(crate) fresh: bool,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
 }
@@ -73,6 +75,15 @@ pub(crate) struct Sink<'a> {
     pub(crate) sum: Option<Runs<'a, Pixel>>,
 }
 
+impl Product<'_> {
+    /// Whether nothing lies between rows of `len` pixels of what is added.
+    #[inline(always)]
+    fn adds_joined(&self, len: usize) -> bool {
+        let residual = self.finish.and_then(|finish| finish.residual);
+        residual.is_none_or(|residual| residual.step == 1 && residual.down == len)
+    }
+}
+
 impl<'a> Finish<'a> {
     /// Whether a sum is done but for ReLU.
     #[inline(always)]
@@ -107,6 +118,17 @@ impl<'a> Finish<'a> {
 }
 
 impl Sink<'_> {
+    /// All rows as one, if nothing lies between them.
+    #[inline(always)]
+    fn joined(&mut self) -> Option<Sink<'_>> {
+        let out = self.out.joined()?;
+        let sum = match &mut self.sum {
+            Some(sum) => Some(sum.joined()?),
+            None => None,
+        };
+        Some(Sink { out, sum })
+    }
+
     /// What is behind the first rows, and in each behind the first pixels.
     #[inline(always)]
     pub(crate) fn after(&mut self, at: [usize; 2]) -> Sink<'_> {
@@ -200,14 +222,28 @@ impl Sink<'_> {
     }
 }
 
-/// Computes so many rows of so many tiles side by side: of the product, the pixels from `at` on.
-type Tiles<S> = fn(S, &Product<'_>, at: usize, count: [usize; 2], &mut Sink<'_>);
+/// Rows of tiles of one size, side by side.
+#[derive(Clone, Copy)]
+struct Tiling {
+    /// Where in the input the first row begins.
+    at: usize,
+    /// Pixels of a row of the output, for tiles that span rows: of a row of the input so many are read.
+    width: usize,
+    /// The pixel of each row that the first tile begins with.
+    first: usize,
+    rows: usize,
+    /// Tiles of a row.
+    count: usize,
+}
+
+/// Computes tiles of a product.
+type Tiles<S> = fn(S, &Product<'_>, Tiling, &mut Sink<'_>);
 
 /// The instance of a tile for so many pixels and blocks. Of those that the registers do not hold the
 /// code is no more than that they are never called.
 macro_rules! instance {
-    ($compute:ident::<$s:ident $(, $more:literal)?>, $pixels:expr, $blocks:expr) => {
-        instance!($compute::<$s $(, $more)?>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    ($compute:ident::<$s:ident $(, $more:tt)*>, $pixels:expr, $blocks:expr) => {
+        instance!($compute::<$s $(, $more)*>, $pixels, $blocks; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
     };
     ($compute:ident::<$s:ident>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
         match ($pixels, $blocks) {
@@ -216,52 +252,92 @@ macro_rules! instance {
             (pixels, blocks) => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
         }
     };
-    ($compute:ident::<$s:ident, $more:literal>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
+    ($compute:ident::<$s:ident, $asks:tt, $spans:tt>, $pixels:expr, $blocks:expr; $($p:literal)*) => {
         match ($pixels, $blocks) {
-            $(($p, 1) => $compute::<$s, $p, 1, $more>,
-              ($p, 2) => $compute::<$s, $p, 2, $more>,)*
+            $(($p, 1) => $compute::<$s, $p, 1, $asks, $spans>,
+              ($p, 2) => $compute::<$s, $p, 2, $asks, $spans>,)*
             (pixels, blocks) => unreachable!("no tile of {pixels} pixels and {blocks} blocks"),
         }
     };
 }
 pub(crate) use instance;
 
-/// Tiles of 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2, which perhaps ask `ahead`: those that do
-/// not have registers to spare.
-fn tiles<S: Simd>(pixels: usize, blocks: usize, ahead: bool) -> Tiles<S> {
-    match ahead {
-        true => instance!(compute::<S, true>, pixels, blocks),
-        false => instance!(compute::<S, false>, pixels, blocks),
+/// Tiles of 1 to `TILE[j - 1]` pixels of `j` blocks, 1 or 2. Those that ask for what comes have fewer
+/// registers to spare; the pixels of those that span rows have each their own address.
+fn tiles<S: Simd, const SPANS: bool>(pixels: usize, blocks: usize, asks: bool) -> Tiles<S> {
+    match asks {
+        true => instance!(compute::<S, true, SPANS>, pixels, blocks),
+        false => instance!(compute::<S, false, SPANS>, pixels, blocks),
     }
 }
 
-/// Computes rows of `len` pixels of so many blocks, of the product the pixels from `at` on, in tiles of
-/// so many pixels, the last of a row perhaps of fewer.
+/// Computes rows of `len` pixels of so many blocks, of the product the pixels from `at` on.
 #[inline(always)]
 pub(crate) fn rows<S: Simd>(
     s: S,
     product: &Product<'_>,
     at: usize,
     [rows, len]: [usize; 2],
-    [pixels, blocks]: [usize; 2],
+    blocks: usize,
     sink: &mut Sink<'_>,
 ) {
-    for [first, pixels, count] in cut(len, pixels) {
+    if span(S::TILE, [rows, len])
+        && product.adds_joined(len)
+        && let Some(mut joined) = sink.joined()
+    {
+        return cut_rows::<S, true>(s, product, [at, len], [1, rows * len], blocks, &mut joined);
+    }
+    cut_rows::<S, false>(s, product, [at, len], [rows, len], blocks, sink);
+}
+
+/// Cuts rows of `len` pixels into tiles and computes them. Where they span rows, those of the input have
+/// `width`.
+#[inline(always)]
+fn cut_rows<S: Simd, const SPANS: bool>(
+    s: S,
+    product: &Product<'_>,
+    [at, width]: [usize; 2],
+    [rows, len]: [usize; 2],
+    blocks: usize,
+    sink: &mut Sink<'_>,
+) {
+    let most = S::TILE[blocks - 1];
+    for [first, pixels, count] in cut(len, most) {
         let finish = product.finish.map(|finish| finish.after([0, first]));
-        let ahead = product.ahead.filter(|_| first == 0);
+        let ahead = product.ahead.filter(|_| are_most(len.div_ceil(most), first, count));
         let product = Product { finish, ahead, ..*product };
-        let tiles = tiles::<S>(pixels, blocks, ahead.is_some());
-        tiles(s, &product, at + first, [rows, count], &mut sink.after([0, first]));
+        let tiles = tiles::<S, SPANS>(pixels, blocks, ahead.is_some() || product.fresh);
+        let tiling = Tiling { at, width, first, rows, count };
+        tiles(s, &product, tiling, &mut sink.after([0, first]));
     }
 }
 
-/// A row of `len` pixels as whole tiles of so many and a shorter one, if any: the first pixel, the pixels
-/// of a tile and how many there are.
+/// Whether these are most of the tiles of a row, or the first half: they have the time to ask ahead.
+fn are_most(all: usize, first: usize, count: usize) -> bool {
+    2 * count > all || (2 * count == all && first == 0)
+}
+
+/// Whether small tiles go on from a row of `len` pixels to the next: not where those of a row are whole, or
+/// a pixel less, which is as good and takes but one address.
+pub(crate) fn span(most: [usize; 2], [rows, len]: [usize; 2]) -> bool {
+    let short = cut(len, most[0]).any(|[_, pixels, _]| pixels + 1 < most[0]);
+    are_small(most) && rows > 1 && short
+}
+
+/// Whether tiles, which have so many pixels at most, are small. What one reads serves few sums: weights
+/// should come from the first cache, pixels be asked for early, and tiles be whole where rows are short.
+pub(crate) const fn are_small([_, two]: [usize; 2]) -> bool {
+    two == 0
+}
+
+/// Cuts a row of `len` pixels into tiles of `most` at most, as even as they can be: for those of either
+/// size the first pixel, the pixels of one and how many there are.
 #[inline(always)]
-pub(crate) fn cut(len: usize, pixels: usize) -> impl Iterator<Item = [usize; 3]> {
-    let (whole, rest) = (len / pixels, len % pixels);
-    let runs = [[0, pixels, whole], [whole * pixels, rest, (rest > 0).into()]];
-    runs.into_iter().filter(|[.., count]| *count > 0)
+pub(crate) fn cut(len: usize, most: usize) -> impl Iterator<Item = [usize; 3]> {
+    let count = len.div_ceil(most).max(1);
+    let (pixels, larger) = (len / count, len % count);
+    let runs = [[0, pixels + 1, larger], [larger * (pixels + 1), pixels, count - larger]];
+    runs.into_iter().filter(|[_, pixels, count]| pixels * count > 0)
 }
 
 /// The row and the first column of each of some rows of so many pieces, each of `len` columns.
@@ -275,12 +351,12 @@ pub(crate) fn even(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most).max(1)).max(1)
 }
 
-/// Pixels and blocks of the tiles that a row of so many pixels, and so many blocks, is cut into, where
-/// tiles have so many at most.
-pub(crate) fn shape([one, two]: [usize; 2], row: usize, blocks: usize) -> [usize; 2] {
+/// Pixels and blocks of the tiles, the larger ones, that so many pixels and so many blocks are cut into,
+/// where tiles have so many at most.
+pub(crate) fn shape([one, two]: [usize; 2], pixels: usize, blocks: usize) -> [usize; 2] {
     match blocks >= 2 && two > 0 {
-        true => [even(row, two), 2],
-        false => [even(row, one), 1],
+        true => [even(pixels, two), 2],
+        false => [even(pixels, one), 1],
     }
 }
 
@@ -296,43 +372,55 @@ impl Kernel for Largest {
     }
 }
 
-fn compute<S: Simd, const P: usize, const J: usize, const AHEAD: bool>(
+fn compute<S: Simd, const P: usize, const J: usize, const ASKS: bool, const SPANS: bool>(
     s: S,
     product: &Product<'_>,
-    at: usize,
-    count: [usize; 2],
+    tiling: Tiling,
     sink: &mut Sink<'_>,
 ) {
-    if P > S::TILE[J - 1] {
-        unreachable!("a tile is in the registers");
+    if P > S::TILE[J - 1] || (SPANS && !are_small(S::TILE)) {
+        unreachable!("a tile, and its addresses, are in the registers");
     }
-    s.vectorize(Compute::<P, J, AHEAD> { product, at, count, sink });
+    s.vectorize(Compute::<P, J, ASKS, SPANS> { product, tiling, sink });
 }
 
-struct Compute<'a, 'b, 'c, const P: usize, const J: usize, const AHEAD: bool> {
+struct Compute<'a, 'b, 'c, const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> {
     product: &'a Product<'b>,
-    at: usize,
-    count: [usize; 2],
+    tiling: Tiling,
     sink: &'a mut Sink<'c>,
 }
 
-impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
-    for Compute<'_, '_, '_, P, J, AHEAD>
+impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
+    for Compute<'_, '_, '_, P, J, ASKS, SPANS>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Compute { product, at, count: [rows, count], sink } = self;
-        let Product { input, down, taps, full, few, weights, stride, ahead, start, finish } =
+        let Compute { product, tiling: Tiling { at, width, first, rows, count }, sink } = self;
+        let Product { input, down, taps, full, few, weights, stride, ahead, fresh, start, finish } =
             *product;
         let weights: [&[[Pixel; LANES]]; J] =
             std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
-        let ahead = if AHEAD { ahead } else { None };
+        let (ahead, fresh) = if ASKS { (ahead, fresh) } else { (None, false) };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
         for (tile, place) in places([rows, count], P).enumerate() {
-            let at = at + place[0] * down + place[1];
+            let pixel = first + place[1];
+            let at = at + place[0] * down + pixel;
+            // From there to each pixel, where they lie in several rows.
+            let mut spread = [0; P];
+            if SPANS {
+                let (mut between, mut left) =
+                    (pixel / width * (down - width), width - pixel % width);
+                for (p, spread) in spread.iter_mut().enumerate() {
+                    if left == 0 {
+                        (between, left) = (between + down - width, width);
+                    }
+                    left -= 1;
+                    *spread = between + p;
+                }
+            }
             let finish = finish.map(|finish| finish.after(place));
             let mut sink = sink.after(place);
             let mut sums = [[s.zero(); J]; P];
@@ -363,8 +451,16 @@ impl<const P: usize, const J: usize, const AHEAD: bool> Kernel
                         }
                     }
                 }
-                let Some(pixels) = input[tap + at..].first_chunk::<P>() else {
-                    unreachable!("a tap reads within the input")
+                let input = &input[tap + at..];
+                if fresh {
+                    input.iter().skip(P).take(P).for_each(|pixel| s.prefetch(&pixel.0));
+                }
+                let pixels: [&Pixel; P] = match SPANS {
+                    true => std::array::from_fn(|p| &input[spread[p]]),
+                    false => match input.first_chunk::<P>() {
+                        Some(pixels) => pixels.each_ref(),
+                        None => unreachable!("a tap reads within the input"),
+                    },
                 };
                 let weights: [&[[Pixel; STEP]]; J] =
                     std::array::from_fn(|j| weights[j][t].as_chunks().0);
@@ -401,5 +497,26 @@ mod tests {
         assert_eq!(shape([14, 14], 28, 4), [14, 2]);
         assert_eq!(shape([14, 14], 55, 4), [14, 2]);
         assert_eq!(shape([14, 14], 17, 1), [9, 1]);
+    }
+
+    #[test]
+    fn tiles_span_rows_that_would_cut_them_short() {
+        let spanned = (1..=30).filter(|&len| span([6, 0], [2, len])).collect::<Vec<_>>();
+        assert_eq!(spanned, [1, 2, 3, 4, 7, 8, 9, 13, 14, 19]);
+        assert!(!span([6, 0], [1, 7]) && !span([14, 14], [7, 7]));
+    }
+
+    #[test]
+    fn tiles_follow_each_other_and_one_size_asks() {
+        for (len, most) in (0..100).flat_map(|len| (1..=14).map(move |most| (len, most))) {
+            let (mut next, mut askers) = (0, 0);
+            for [first, pixels, count] in cut(len, most) {
+                assert_eq!(first, next);
+                assert!(pixels <= most && even(len, most) - pixels <= 1, "{len} by {most}");
+                next += pixels * count;
+                askers += usize::from(are_most(len.div_ceil(most), first, count));
+            }
+            assert_eq!([next, askers], [len, len.min(1)], "{len} by {most}");
+        }
     }
 }

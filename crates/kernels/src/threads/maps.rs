@@ -284,6 +284,14 @@ impl<'a, T> Runs<'a, T> {
         Runs { value, start, rows: self.rows - rows, len: self.len - values, ..*self }
     }
 
+    /// All rows as one, if nothing lies between them.
+    #[inline(always)]
+    pub(crate) fn joined(&mut self) -> Option<Runs<'_, T>> {
+        let (len, value) = (self.rows * self.len, self.value.again());
+        let dense = self.rows == 1 || self.down == self.len;
+        dense.then_some(Runs { value, rows: 1, len, ..*self })
+    }
+
     /// The run of the `i`-th map in the first row.
     #[inline(always)]
     pub(crate) fn all(&mut self, i: usize) -> &mut [T] {
@@ -356,6 +364,45 @@ mod tests {
             };
             let mut out = [0; 16];
             let run = || threads.patches([(&mut out[..], maps)], [1, 1, 2, 2], &mut [], job);
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{at:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_joined_where_nothing_lies_between() {
+        let threads = Threads::new(1);
+        let maps = Maps { pictures: 1, blocks: 1, own: [0, 1], size: [4, 4] };
+        let joins = |cut: Cut, at: [usize; 2]| {
+            let mut out = [0; 16];
+            let job = |[mut patch]: [Patch<'_, i32>; 1], _: &mut [()]| {
+                let first = patch.rows().start == 0 && patch.columns().start == 0;
+                let mut runs = patch.runs(0, 0);
+                if first && let Some(mut joined) = runs.after(at).joined() {
+                    joined.all(0).fill(1);
+                }
+            };
+            threads.patches([(&mut out[..], maps)], cut, &mut [], job);
+            out.iter().rposition(|&value| value == 1).map_or(0, |last| last + 1)
+        };
+        assert_eq!(joins([1, 1, 2, 4], [0, 0]), 8);
+        assert_eq!(joins([1, 1, 2, 4], [1, 0]), 8);
+        assert_eq!(joins([1, 1, 2, 4], [0, 1]), 0);
+        assert_eq!(joins([1, 1, 2, 2], [0, 0]), 0);
+        assert_eq!(joins([1, 1, 1, 2], [0, 1]), 2);
+    }
+
+    #[test]
+    fn joined_rows_end_with_the_patch() {
+        let threads = Threads::new(1);
+        let maps = Maps { pictures: 1, blocks: 1, own: [0, 1], size: [4, 4] };
+        for at in [[1, 0], [0, 6]] {
+            let mut out = [0; 16];
+            let job = |[mut patch]: [Patch<'_, i32>; 1], _: &mut [()]| {
+                if let Some(mut joined) = patch.runs(0, 0).joined() {
+                    joined.after(at).run::<3>(0);
+                }
+            };
+            let run = || threads.patches([(&mut out[..], maps)], [1, 1, 2, 4], &mut [], job);
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{at:?}");
         }
     }

@@ -7,7 +7,7 @@ use crate::blocked::convolution::{Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
-use crate::blocked::tile::{Product, Sink, Start, even, rows};
+use crate::blocked::tile::{Product, Sink, Start, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -235,7 +235,6 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let apart = winograd.apart(count);
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
-        let pixels = even(count, S::TILE[j - 1]);
         let far = winograd.packed_len() > FAR;
         for point in 0..A * B {
             let len = taps.len() * LANES;
@@ -245,14 +244,22 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 [&next[..len], second]
             });
             let weights = &weights[point * len..];
-            let start = Start::Zero;
-            let (input, full, few, finish) = (self.v, taps.len(), 0, None);
-            let down = 0;
-            let product =
-                Product { input, down, taps, full, few, weights, stride, ahead, start, finish };
+            let product = Product {
+                input: self.v,
+                down: 0,
+                taps,
+                full: taps.len(),
+                few: 0,
+                weights,
+                stride,
+                ahead,
+                fresh: false,
+                start: Start::Zero,
+                finish: None,
+            };
             let at = point * odd(count);
             let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, count), sum: None };
-            rows(s, &product, at, [1, count], [pixels, j], &mut sink);
+            rows(s, &product, at, [1, count], j, &mut sink);
         }
     }
 
