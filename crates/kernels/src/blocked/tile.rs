@@ -290,8 +290,8 @@ pub(crate) fn rows<S: Simd>(
     cut_rows::<S, false>(s, product, [at, len], [rows, len], blocks, sink);
 }
 
-/// Cuts rows of `len` pixels into tiles and computes them. Where they span rows, those of the input have
-/// `width`.
+/// Cuts rows of `len` pixels into tiles and computes them. Where tiles span rows these are all of them as
+/// one, and `width` is what each had.
 #[inline(always)]
 fn cut_rows<S: Simd, const SPANS: bool>(
     s: S,
@@ -319,9 +319,10 @@ fn are_most(all: usize, first: usize, count: usize) -> bool {
 
 /// Whether small tiles go on from a row of `len` pixels to the next: not where those of a row are whole, or
 /// a pixel less, which is as good and takes but one address.
+#[inline(always)]
 pub(crate) fn span(most: [usize; 2], [rows, len]: [usize; 2]) -> bool {
-    let short = cut(len, most[0]).any(|[_, pixels, _]| pixels + 1 < most[0]);
-    are_small(most) && rows > 1 && short
+    let mut sizes = cut(len, most[0]);
+    are_small(most) && rows > 1 && sizes.any(|[_, pixels, _]| pixels + 1 < most[0])
 }
 
 /// Whether tiles, which have so many pixels at most, are small. What one reads serves few sums: weights
