@@ -346,6 +346,23 @@ impl<'a> Tail<'a> {
     }
 }
 
+impl<'a> Added<'a> {
+    /// What is added to `N` pixels of a row, from a column on, if every pixel is.
+    #[inline(always)]
+    pub(crate) fn run<const N: usize>(
+        &self,
+        [picture, block]: [usize; 2],
+        [row, column]: [usize; 2],
+    ) -> &'a [Pixel; N] {
+        let [height, width] = self.size;
+        let at = ((picture * self.blocks + block) * height + row) * width + column;
+        match self.value[at..].first_chunk() {
+            Some(run) => run,
+            None => unreachable!("a row is inside its map"),
+        }
+    }
+}
+
 impl Destination<'_> {
     /// The maps that a convolution writes, as rows of `size[1]` pixels.
     pub(crate) fn maps(&self, conv: &Conv, size: [usize; 2]) -> Maps {

@@ -358,6 +358,7 @@ impl Pair {
                 taps: &taps[range],
                 weights: &weights[first * LANES..],
                 stride,
+                weights_down: 0,
                 ahead,
                 fresh,
                 start,

@@ -27,6 +27,8 @@ mod probe;
 #[allow(unsafe_code, reason = "the intrinsics of each instruction set")]
 mod simd;
 mod softmax;
+#[allow(unsafe_code, reason = "bounds that are checked once")]
+mod spaced;
 mod strip;
 #[cfg(test)]
 mod tests;

@@ -210,7 +210,7 @@ impl Kernel for Maps<'_> {
             for line in 0..height {
                 for column in (0..width).step_by(pixels::<S>()) {
                     let pixels = pixels::<S>().min(width - column);
-                    let to = Runs::of(&mut y[line * width + column..], area, pixels);
+                    let to = Runs::of(&mut y[line * width + column..], area, [1, 0], pixels);
                     tile::<S>(bias.len(), pixels)(s, &product, line * row + column, to);
                 }
             }

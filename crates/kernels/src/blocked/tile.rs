@@ -27,6 +27,9 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
     pub(crate) stride: usize,
+    /// Pixels from the weights of a row to those of the next, if each row has its own: if rows are the
+    /// points of a transform.
+    pub(crate) weights_down: usize,
     /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
     /// Whether the pixels are read for the first time: those of the next tile are asked for.
@@ -85,12 +88,6 @@ impl Product<'_> {
 }
 
 impl<'a> Finish<'a> {
-    /// Whether a sum is done but for ReLU.
-    #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.factor == 1.0 && self.residual.is_none() && self.activation.is_none()
-    }
-
     /// For the blocks from `block` on and the residual's pixels from `pixel` on.
     #[inline(always)]
     pub(crate) fn at(self, block: usize, pixel: usize) -> Finish<'a> {
@@ -281,7 +278,8 @@ pub(crate) fn rows<S: Simd>(
     blocks: usize,
     sink: &mut Sink<'_>,
 ) {
-    if span(S::TILE, [rows, len])
+    if product.weights_down == 0
+        && span(S::TILE, [rows, len])
         && product.adds_joined(len)
         && let Some(mut joined) = sink.joined()
     {
@@ -399,14 +397,15 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Compute { product, tiling: Tiling { at, width, first, rows, count }, sink } = self;
-        let Product { input, down, taps, full, few, weights, stride, ahead, fresh, start, finish } =
-            *product;
-        let weights: [&[[Pixel; LANES]]; J] =
-            std::array::from_fn(|j| &weights[j * stride..].as_chunks().0[..taps.len()]);
+        let Product { input, down, taps, full, few, weights, stride, weights_down, .. } = *product;
+        let Product { ahead, fresh, start, finish, .. } = *product;
         let (ahead, fresh) = if ASKS { (ahead, fresh) } else { (None, false) };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
         for (tile, place) in places([rows, count], P).enumerate() {
+            let weights: [&[[Pixel; LANES]]; J] = std::array::from_fn(|j| {
+                &weights[place[0] * weights_down + j * stride..].as_chunks().0[..taps.len()]
+            });
             let pixel = first + place[1];
             let at = at + place[0] * down + pixel;
             // From there to each pixel, where they lie in several rows.

@@ -265,10 +265,17 @@ pub(crate) struct Runs<'a, T> {
 }
 
 impl<'a, T> Runs<'a, T> {
-    /// Of a slice of which nobody else has a part: a row of each map.
-    pub(crate) fn of(slice: &'a mut [T], stride: usize, len: usize) -> Runs<'a, T> {
-        let count = if slice.len() < len { 0 } else { (slice.len() - len) / stride.max(1) + 1 };
-        Runs { value: Lent::new(slice), start: 0, stride, count, down: 0, rows: 1, len }
+    /// Of a slice of which nobody else has a part: of maps that begin `stride` values apart, so many rows
+    /// that begin `down` values apart.
+    pub(crate) fn of(
+        slice: &'a mut [T],
+        stride: usize,
+        [rows, down]: [usize; 2],
+        len: usize,
+    ) -> Runs<'a, T> {
+        let map = rows.saturating_sub(1).saturating_mul(down).saturating_add(len);
+        let count = slice.len().checked_sub(map).map_or(0, |rest| rest / stride.max(1) + 1);
+        Runs { value: Lent::new(slice), start: 0, stride, count, down, rows, len }
     }
 
     pub(crate) fn rows(&self) -> usize {

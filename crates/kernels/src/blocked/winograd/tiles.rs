@@ -7,6 +7,7 @@ use crate::blocked::convolution::{Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
+use crate::blocked::spaced::{Spaced, SpacedMut};
 use crate::blocked::tile::{Product, Sink, Start, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
@@ -177,11 +178,11 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
                     half[r][c] = column[r];
                 }
             }
-            let v = &mut v[at..][..(A * B - 1) * stride + 1];
+            let mut v = SpacedMut::of(&mut v[at..], A * B, stride);
             for r in 0..A {
                 let row = points::input::<S, B>(s, half[r]);
                 for c in 0..B {
-                    s.store(row[c], &mut v[(r * B + c) * stride].0);
+                    s.store(row[c], &mut v.get(r * B + c).0);
                 }
             }
         }
@@ -235,31 +236,33 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let apart = winograd.apart(count);
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
+        let len = taps.len() * LANES;
+        // Weights from far away pass by once: all tiles of a point, then all of the next.
         let far = winograd.packed_len() > FAR;
-        for point in 0..A * B {
-            let len = taps.len() * LANES;
-            let next = &weights[(point + 1) * len..];
+        let points = if far { 1 } else { A * B };
+        for point in (0..A * B).step_by(points) {
             let ahead = (far && point + 1 < A * B).then(|| {
+                let next = &weights[(point + 1) * len..];
                 let second = if j == 2 { &next[stride..][..len] } else { &[] };
                 [&next[..len], second]
             });
-            let weights = &weights[point * len..];
             let product = Product {
                 input: self.v,
-                down: 0,
+                down: odd(count),
                 taps,
                 full: taps.len(),
                 few: 0,
-                weights,
+                weights: &weights[point * len..],
                 stride,
+                weights_down: len,
                 ahead,
                 fresh: false,
                 start: Start::Zero,
                 finish: None,
             };
             let at = point * odd(count);
-            let mut sink = Sink { out: Runs::of(&mut self.m[at..], apart, count), sum: None };
-            rows(s, &product, at, [1, count], j, &mut sink);
+            let out = Runs::of(&mut self.m[at..], apart, [points, odd(count)], count);
+            rows(s, &product, at, [points, count], j, &mut Sink { out, sum: None });
         }
     }
 
@@ -270,72 +273,89 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let tail: &Tail<'_> = work.tail;
         let bias = s.load(&tail.bias[block].0);
         let [_, height, width] = winograd.conv.output;
+        let window = winograd.window();
         let count = out.tiles().len();
         let stride = odd(count);
         let m = &m[from..][..A * B * stride];
         let floor = if tail.relu { s.zero() } else { s.splat(f32::NEG_INFINITY) };
+        let added = tail.residual.filter(|added| block < added.blocks);
+        // Whether sums are done with the bias, a residual pixel by pixel and ReLU.
+        let is_plain = tail.factor == 1.0
+            && tail.activation.is_none()
+            && added.is_none_or(|added| added.stride == 1);
         let mut half = [[s.zero(); B]; M];
         for (at, [place, later]) in winograd.places(out.tiles()).enumerate() {
             if at + AHEAD < count {
                 ask::<S, M, N>(s, tail, block, later, out.runs(later, block));
             }
             let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
-            let m = &m[at..][..(A * B - 1) * stride + 1];
+            let m = Spaced::of(&m[at..], A * B, stride);
             for c in 0..B {
-                let load = |r: usize| s.load(&m[(r * B + c) * stride].0);
+                let load = |r: usize| s.load(&m.get(r * B + c).0);
                 let column = points::output::<S, A, M>(s, std::array::from_fn(load));
                 for r in 0..M {
                     half[r][c] = column[r];
                 }
             }
-            let finish = tail.finish(picture).at(block, tail.residual_pixel(row, column));
-            let mut sink = Sink {
-                out: out.runs(place, block),
-                sum: sum.as_mut().map(|sum| sum.runs(place, block)),
-            };
             let (rows, columns) = (M.min(height - row), N.min(width - column));
-            if winograd.pool {
-                for r in (0..rows).step_by(2) {
-                    let above = points::output::<S, B, N>(s, half[r]);
-                    let below = points::output::<S, B, N>(s, half[r + 1]);
-                    for c in (0..columns).step_by(2) {
-                        let above = s.larger(above[c], above[c + 1]);
-                        let below = s.larger(below[c], below[c + 1]);
-                        let largest = s.add(s.larger(above, below), bias);
-                        sink.after([r / 2, c / 2]).store(s, &finish, [[largest]]);
-                    }
-                }
-                continue;
-            }
-            // Most tiles: not to ask of each row how it ends is 3 to 6 % of 64 channels of 224².
-            if finish.is_plain() && [rows, columns] == [M, N] {
+            let mut to = out.runs(place, block);
+            // Most tiles: to ask of each row, or each pixel, how it ends takes as long as to transform it.
+            if is_plain && !winograd.pool && [rows, columns] == [M, N] {
                 for r in 0..M {
-                    let sums = points::output::<S, B, N>(s, half[r]);
-                    let mut runs = sink.out.after([r, 0]);
-                    let run = runs.run::<N>(0);
+                    // Not by `map`: it may stay a call, compiled without the instructions of the token.
+                    let mut sums = points::output::<S, B, N>(s, half[r]);
                     for c in 0..N {
-                        s.store(s.max(floor, s.add(sums[c], bias)), &mut run[c].0);
+                        sums[c] = s.add(sums[c], bias);
+                    }
+                    if let Some(added) = &added {
+                        let added = added.run::<N>([picture, block], [row + r, column]);
+                        for c in 0..N {
+                            sums[c] = s.add(s.load(&added[c].0), sums[c]);
+                        }
+                    }
+                    let mut to = to.after([r, 0]);
+                    let to = to.run::<N>(0);
+                    for c in 0..N {
+                        s.store(s.max(floor, sums[c]), &mut to[c].0);
                     }
                 }
                 continue;
             }
-            for r in 0..rows {
-                // Not by `map`: it may stay a call, compiled without the instructions of the token.
-                let row_sums = points::output::<S, B, N>(s, half[r]);
+            let finish = tail.finish(picture).at(block, tail.residual_pixel(row, column));
+            let mut sink = Sink { out: to, sum: sum.as_mut().map(|sum| sum.runs(place, block)) };
+            for r in 0..rows / window {
+                let row_sums = match winograd.pool {
+                    true => largest::<S, B, N>(s, [half[2 * r], half[2 * r + 1]]),
+                    false => points::output::<S, B, N>(s, half[r]),
+                };
                 let mut sums = [[bias]; N];
                 for c in 0..N {
                     sums[c] = [s.add(row_sums[c], bias)];
                 }
-                if columns == N {
+                if columns == N && !winograd.pool {
                     sink.after([r, 0]).store(s, &finish.after([r, 0]), sums);
                 } else {
-                    for c in 0..columns {
+                    for c in 0..columns / window {
                         sink.after([r, c]).store(s, &finish.after([r, c]), [sums[c]]);
                     }
                 }
             }
         }
     }
+}
+
+/// Of the sums of two rows the largest of each two by two, side by side.
+#[inline(always)]
+fn largest<S: Simd, const B: usize, const N: usize>(s: S, rows: [[S::V; B]; 2]) -> [S::V; N] {
+    let above = points::output::<S, B, N>(s, rows[0]);
+    let below = points::output::<S, B, N>(s, rows[1]);
+    let mut largest = above;
+    for c in 0..N / 2 {
+        let above = s.larger(above[2 * c], above[2 * c + 1]);
+        let below = s.larger(below[2 * c], below[2 * c + 1]);
+        largest[c] = s.larger(above, below);
+    }
+    largest
 }
 
 /// Asks for what the sums of a tile will be written to, and for the residual they will meet.

@@ -1,0 +1,94 @@
+//! Pixels at equal distances, such as the values of a tile at each point of a transform. That they lie
+//! within their slice is asked once: to ask it of each costs a transform a tenth of its time.
+
+use std::marker::PhantomData;
+
+use super::layout::Pixel;
+
+/// Some pixels of a slice, from the first on each `apart` behind the one before.
+pub(crate) struct Spaced<'a> {
+    first: *const Pixel,
+    count: usize,
+    apart: usize,
+    pixels: PhantomData<&'a [Pixel]>,
+}
+
+/// The same, to be written.
+pub(crate) struct SpacedMut<'a> {
+    first: *mut Pixel,
+    count: usize,
+    apart: usize,
+    pixels: PhantomData<&'a mut [Pixel]>,
+}
+
+/// Whether so many pixels at this distance lie within `len`.
+#[inline(always)]
+fn lie_within(len: usize, count: usize, apart: usize) -> bool {
+    count == 0 || (count - 1).checked_mul(apart).is_some_and(|last| last < len)
+}
+
+impl<'a> Spaced<'a> {
+    #[inline(always)]
+    pub(crate) fn of(pixels: &'a [Pixel], count: usize, apart: usize) -> Spaced<'a> {
+        assert!(lie_within(pixels.len(), count, apart), "within the slice");
+        Spaced { first: pixels.as_ptr(), count, apart, pixels: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, i: usize) -> &'a Pixel {
+        assert!(i < self.count, "one of the pixels");
+        // SAFETY: `of` has seen that the last of them is in the slice, which is borrowed for `'a`.
+        unsafe { &*self.first.add(i * self.apart) }
+    }
+}
+
+impl<'a> SpacedMut<'a> {
+    #[inline(always)]
+    pub(crate) fn of(pixels: &'a mut [Pixel], count: usize, apart: usize) -> SpacedMut<'a> {
+        assert!(lie_within(pixels.len(), count, apart), "within the slice");
+        SpacedMut { first: pixels.as_mut_ptr(), count, apart, pixels: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&mut self, i: usize) -> &mut Pixel {
+        assert!(i < self.count, "one of the pixels");
+        // SAFETY: `of` has seen that the last of them is in the slice, which is borrowed for `'a`;
+        // `&mut self` lets one out at a time.
+        unsafe { &mut *self.first.add(i * self.apart) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn panics(job: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(job)).is_err()
+    }
+
+    #[test]
+    fn every_third_pixel_of_seven() {
+        let mut pixels = vec![Pixel::ZERO; 7];
+        let mut spaced = SpacedMut::of(&mut pixels, 3, 3);
+        for i in 0..3 {
+            *spaced.get(i) = Pixel([i as f32 + 1.0; 16]);
+        }
+        assert_eq!(pixels.iter().map(|p| p.0[5]).collect::<Vec<_>>(), [1., 0., 0., 2., 0., 0., 3.]);
+        let spaced = Spaced::of(&pixels, 3, 3);
+        assert_eq!([0, 1, 2].map(|i| spaced.get(i).0[0]), [1.0, 2.0, 3.0]);
+        assert!(panics(|| _ = spaced.get(3)));
+    }
+
+    #[test]
+    fn none_lies_beyond_the_slice() {
+        let mut pixels = vec![Pixel::ZERO; 7];
+        for (count, apart) in [(4, 3), (8, 1), (2, 7), (3, usize::MAX), (usize::MAX, 2)] {
+            assert!(panics(|| _ = Spaced::of(&pixels, count, apart)), "{count} by {apart}");
+            assert!(panics(|| _ = SpacedMut::of(&mut pixels, count, apart)), "{count} by {apart}");
+        }
+        assert!(panics(|| _ = Spaced::of(&[], 1, 0)));
+        assert!(panics(|| _ = Spaced::of(&pixels, 0, 1).get(0)));
+    }
+}
