@@ -286,7 +286,9 @@ impl Kernel for Part<'_> {
                 let far = direct.is_deep();
                 // Of a group the first block reads the pixels first; a strip was read when it was copied.
                 let leads = block == out.blocks().start || block == group * direct.groups.outputs;
-                let fresh = are_small(S::TILE) && direct.is_pointwise() && leads;
+                // Large tiles ask for one thing only, and weights from far away are the more.
+                let asks = are_small(S::TILE) || !far;
+                let fresh = asks && direct.is_pointwise() && leads;
                 let pair = Pair { block, j, at, row_len, full, few, far, fresh };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
