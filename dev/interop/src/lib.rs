@@ -3,7 +3,7 @@
 
 mod networks;
 
-pub use networks::{params, same_bits, small};
+pub use networks::{chosen, params, same_bits, small};
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

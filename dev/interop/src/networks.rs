@@ -5,6 +5,22 @@ use striate_graph::{Graph, Op, Params};
 use striate_tensor::Rng;
 use striate_zoo::{Architecture, Config};
 
+/// The networks that the tests try: those that `NETWORKS` names (`'*'`: all). Without it, of those with
+/// more than 60 million parameters a family's smallest in each edition: the larger have nothing that
+/// these and the others lack, and files of half a gigabyte.
+pub fn chosen() -> Vec<&'static Architecture> {
+    if let Ok(pattern) = std::env::var("NETWORKS") {
+        return striate_zoo::matching(&pattern).collect();
+    }
+    let repeats = |entry: &Architecture| {
+        striate_zoo::all().any(|other| {
+            (other.family, other.edition) == (entry.family, entry.edition)
+                && other.totals.params < entry.totals.params
+        })
+    };
+    striate_zoo::all().filter(|e| e.totals.params <= 60_000_000 || !repeats(e)).collect()
+}
+
 /// Input of half the usual size where the network takes it as it is.
 ///
 /// # Panics

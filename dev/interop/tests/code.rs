@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use conformance::compare;
-use interop::{Script, error, params, python, same_bits, small};
+use interop::{Script, chosen, error, params, python, same_bits, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{
     Dtype, FormatError, caffe, load, onnx, read_tensor, save, save_keras, write_tensors,
@@ -85,9 +85,7 @@ fn told(error: &FormatError) -> String {
 }
 
 fn every_network(library: Library) {
-    let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
-    let mut networks: Vec<_> =
-        striate_zoo::matching(&wanted).map(|entry| (entry, small(entry))).collect();
+    let mut networks: Vec<_> = chosen().into_iter().map(|entry| (entry, small(entry))).collect();
     networks.sort_by_key(|(_, graph)| graph.layout().len());
     let networks = Mutex::new(VecDeque::from(networks));
     let check = |next: Next| {
