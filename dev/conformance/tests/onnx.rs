@@ -9,7 +9,7 @@ use striate_formats::{Model, onnx};
 use striate_graph::{Graph, Node, Op, Params};
 use striate_tensor::Rng;
 
-/// Networks with more parameters are left to `dev/interop`.
+/// Networks with more parameters are `dev/interop`'s.
 const SMALL: u64 = 12_000_000;
 
 fn back(folder: &Path, graph: &Graph, params: &Params, opset: i64, external: bool) -> Model {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use interop::{Script, error, python, small};
+use interop::{Script, chosen, error, python, small};
 use striate_exec::{Backend, Native, Options};
 use striate_formats::{Dtype, Element, FormatError, Listing, list, load, read, read_tensors, save};
 use striate_graph::{Graph, Naming, Shape};
@@ -70,10 +70,9 @@ fn told(error: &FormatError) -> String {
 
 #[test]
 fn networks_of_the_libraries() {
-    let wanted = std::env::var("NETWORKS").unwrap_or_else(|_| String::from("*"));
     let mut script = Script::start("pytorch_zoo.py");
     let (mut tried, mut wrong) = (0, Vec::new());
-    let entries = striate_zoo::matching(&wanted).filter_map(|e| Some((library(e)?, e)));
+    let entries = chosen().into_iter().filter_map(|e| Some((library(e)?, e)));
     for ((library, entry), spelling) in entries.zip(SPELLINGS.iter().cycle()) {
         let result = trip(&mut script, library, spelling, entry);
         println!("{}, {spelling}: {result:?}", entry.name);

@@ -347,18 +347,19 @@ impl<'a> Tail<'a> {
 }
 
 impl<'a> Added<'a> {
-    /// What is added to `N` pixels of a row, from a column on, if every pixel is.
+    /// Of a residual of stride 1 the `N` pixels of a row from a column on.
     #[inline(always)]
     pub(crate) fn run<const N: usize>(
         &self,
         [picture, block]: [usize; 2],
         [row, column]: [usize; 2],
     ) -> &'a [Pixel; N] {
-        let [height, width] = self.size;
-        let at = ((picture * self.blocks + block) * height + row) * width + column;
-        match self.value[at..].first_chunk() {
+        let Added { value, blocks, size: [height, width], stride } = *self;
+        debug_assert_eq!(stride, 1, "pixel by pixel");
+        let first = ((picture * blocks + block) * height + row) * width + column;
+        match value[first..].first_chunk() {
             Some(run) => run,
-            None => unreachable!("a row is inside its map"),
+            None => unreachable!("the row is inside its map"),
         }
     }
 }

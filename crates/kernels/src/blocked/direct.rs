@@ -286,7 +286,7 @@ impl Kernel for Part<'_> {
                 let far = direct.is_deep();
                 // Of a group the first block reads the pixels first; a strip was read when it was copied.
                 let leads = block == out.blocks().start || block == group * direct.groups.outputs;
-                // Large tiles ask for one thing only, and weights from far away are the more.
+                // Large tiles ask for one thing only: for weights, where these are far away.
                 let asks = are_small(S::TILE) || !far;
                 let fresh = asks && direct.is_pointwise() && leads;
                 let pair = Pair { block, j, at, row_len, full, few, far, fresh };

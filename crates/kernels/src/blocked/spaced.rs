@@ -2,6 +2,7 @@
 //! within their slice is asked once: to ask it of each costs a transform a tenth of its time.
 
 use std::marker::PhantomData;
+use std::ops::Index;
 
 use super::layout::Pixel;
 
@@ -33,13 +34,6 @@ impl<'a> Spaced<'a> {
         assert!(lie_within(pixels.len(), count, apart), "within the slice");
         Spaced { first: pixels.as_ptr(), count, apart, pixels: PhantomData }
     }
-
-    #[inline(always)]
-    pub(crate) fn get(&self, i: usize) -> &'a Pixel {
-        assert!(i < self.count, "one of the pixels");
-        // SAFETY: `of` has seen that the last of them is in the slice, which is borrowed for `'a`.
-        unsafe { &*self.first.add(i * self.apart) }
-    }
 }
 
 impl<'a> SpacedMut<'a> {
@@ -49,12 +43,24 @@ impl<'a> SpacedMut<'a> {
         SpacedMut { first: pixels.as_mut_ptr(), count, apart, pixels: PhantomData }
     }
 
+    /// The `i`-th of them.
     #[inline(always)]
-    pub(crate) fn get(&mut self, i: usize) -> &mut Pixel {
+    pub(crate) fn at(&mut self, i: usize) -> &mut Pixel {
         assert!(i < self.count, "one of the pixels");
-        // SAFETY: `of` has seen that the last of them is in the slice, which is borrowed for `'a`;
-        // `&mut self` lets one out at a time.
+        // SAFETY: as for `Spaced`, and `&mut self` lets one out at a time.
         unsafe { &mut *self.first.add(i * self.apart) }
+    }
+}
+
+impl Index<usize> for Spaced<'_> {
+    type Output = Pixel;
+
+    #[inline(always)]
+    fn index(&self, i: usize) -> &Pixel {
+        assert!(i < self.count, "one of the pixels");
+        // SAFETY: the slice is borrowed, and `of` has seen that the last of them is in it, and that to
+        // count to there does not overflow.
+        unsafe { &*self.first.add(i * self.apart) }
     }
 }
 
@@ -73,12 +79,13 @@ mod tests {
         let mut pixels = vec![Pixel::ZERO; 7];
         let mut spaced = SpacedMut::of(&mut pixels, 3, 3);
         for i in 0..3 {
-            *spaced.get(i) = Pixel([i as f32 + 1.0; 16]);
+            *spaced.at(i) = Pixel([i as f32 + 1.0; 16]);
         }
+        assert!(panics(|| _ = spaced.at(3)));
         assert_eq!(pixels.iter().map(|p| p.0[5]).collect::<Vec<_>>(), [1., 0., 0., 2., 0., 0., 3.]);
         let spaced = Spaced::of(&pixels, 3, 3);
-        assert_eq!([0, 1, 2].map(|i| spaced.get(i).0[0]), [1.0, 2.0, 3.0]);
-        assert!(panics(|| _ = spaced.get(3)));
+        assert_eq!([0, 1, 2].map(|i| spaced[i].0[0]), [1.0, 2.0, 3.0]);
+        assert!(panics(|| _ = spaced[3]));
     }
 
     #[test]
@@ -89,6 +96,6 @@ mod tests {
             assert!(panics(|| _ = SpacedMut::of(&mut pixels, count, apart)), "{count} by {apart}");
         }
         assert!(panics(|| _ = Spaced::of(&[], 1, 0)));
-        assert!(panics(|| _ = Spaced::of(&pixels, 0, 1).get(0)));
+        assert!(panics(|| _ = Spaced::of(&pixels, 0, 1)[0]));
     }
 }

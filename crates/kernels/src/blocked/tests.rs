@@ -97,6 +97,23 @@ fn shape(draws: &mut Draws) -> Conv {
     }
 }
 
+/// With weights beyond the second cache: of many taps, and at each of the points of a transform.
+fn deep() -> [Conv; 2] {
+    let taps = Conv {
+        batch: 2,
+        input: [272, 3, 5],
+        output: [496, 3, 5],
+        kernel: [1, 1],
+        stride: [1, 1],
+        pad: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    let points =
+        Conv { input: [96, 5, 6], output: [112, 5, 6], kernel: [3, 3], pad: [1; 4], ..taps };
+    [taps, points]
+}
+
 /// What a tail may have: factor, residual with a stride, ReLU, activation, and the sum beside it.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
@@ -183,8 +200,9 @@ fn every_algorithm_computes_the_definition() {
     let pools = [1, 2, 3].map(Threads::new);
     let mut draws = Draws(3);
     let mut ran = [0; Algorithm::ALL.len()];
-    for round in 0..rounds(240) {
-        let conv = shape(&mut draws);
+    let mut convs: Vec<Conv> = (0..rounds(240)).map(|_| shape(&mut draws)).collect();
+    convs.extend(deep());
+    for (round, conv) in (0..).zip(convs) {
         let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
         let x = numbers(batch * c * h * w, round, round % 2 == 0);
         let weight = numbers(o * (c / conv.groups) * kh * kw, round + 1000, false);
@@ -250,17 +268,7 @@ fn every_ending_is_that_of_separate_steps() {
     let threads = Threads::new(2);
     let mut draws = Draws(11);
     let mut convs: Vec<Conv> = (0..rounds(40)).map(|_| shape(&mut draws)).collect();
-    // Of many taps, and of weights beyond the second cache.
-    convs.push(Conv {
-        batch: 2,
-        input: [272, 3, 5],
-        output: [496, 3, 5],
-        kernel: [1, 1],
-        stride: [1, 1],
-        pad: [0; 4],
-        dilation: [1, 1],
-        groups: 1,
-    });
+    convs.extend(deep());
     for (round, conv) in (0..).zip(convs) {
         let Conv { batch, input: [c, h, w], output: [o, oh, ow], kernel: [kh, kw], .. } = conv;
         let x = numbers(batch * c * h * w, round, true);
@@ -271,6 +279,7 @@ fn every_ending_is_that_of_separate_steps() {
             Ending { relu: true, ..plain },
             Ending { factor: 0.17, relu: true, ..plain },
             Ending { residual: Some(1), relu: true, ..plain },
+            Ending { residual: Some(1), ..plain },
             Ending { residual: Some(2), ..plain },
             Ending { factor: 0.17, residual: Some(1), relu: true, ..plain },
             Ending { residual: Some(1), activation: true, sum: true, ..plain },

@@ -27,8 +27,8 @@ pub(crate) struct Product<'a> {
     pub(crate) weights: &'a [Pixel],
     /// Pixels from the weights of an output block to those of the next.
     pub(crate) stride: usize,
-    /// Pixels from the weights of a row to those of the next, if each row has its own: if rows are the
-    /// points of a transform.
+    /// Pixels from the weights of a row to those of the next, where rows are the points of a transform; 0
+    /// where all rows have the same.
     pub(crate) weights_down: usize,
     /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,

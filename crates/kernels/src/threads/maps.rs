@@ -376,6 +376,24 @@ mod tests {
     }
 
     #[test]
+    fn runs_of_a_slice_end_with_it() {
+        // Two maps, ten values apart, of two rows of three, five apart.
+        let lent = |len: usize, map: usize, at: [usize; 2]| {
+            let mut slice = vec![0; len];
+            let mut runs = Runs::of(&mut slice, 10, [2, 5], 3);
+            runs.after(at).run::<2>(map).fill(1);
+            slice.iter().position(|&value| value == 1).unwrap()
+        };
+        assert_eq!(lent(18, 0, [1, 1]), 6);
+        assert_eq!(lent(18, 1, [1, 1]), 16);
+        let panics = |len, map, at| catch_unwind(|| lent(len, map, at)).is_err();
+        assert!(panics(17, 1, [0, 0]), "the second map is cut");
+        assert!(panics(18, 2, [0, 0]) && panics(18, 1, [2, 0]) && panics(18, 0, [0, 2]));
+        let joins = |down| Runs::of(&mut [0; 20], 10, [2, down], 3).joined().is_some();
+        assert!(joins(3) && !joins(5));
+    }
+
+    #[test]
     fn rows_are_joined_where_nothing_lies_between() {
         let threads = Threads::new(1);
         let maps = Maps { pictures: 1, blocks: 1, own: [0, 1], size: [4, 4] };

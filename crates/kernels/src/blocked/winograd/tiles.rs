@@ -182,7 +182,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
             for r in 0..A {
                 let row = points::input::<S, B>(s, half[r]);
                 for c in 0..B {
-                    s.store(row[c], &mut v.get(r * B + c).0);
+                    s.store(row[c], &mut v.at(r * B + c).0);
                 }
             }
         }
@@ -279,7 +279,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let m = &m[from..][..A * B * stride];
         let floor = if tail.relu { s.zero() } else { s.splat(f32::NEG_INFINITY) };
         let added = tail.residual.filter(|added| block < added.blocks);
-        // Whether sums are done with the bias, a residual pixel by pixel and ReLU.
+        // Whether a sum gets no more than its bias, a residual of the same size and ReLU.
         let is_plain = tail.factor == 1.0
             && tail.activation.is_none()
             && added.is_none_or(|added| added.stride == 1);
@@ -291,7 +291,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
             let m = Spaced::of(&m[at..], A * B, stride);
             for c in 0..B {
-                let load = |r: usize| s.load(&m.get(r * B + c).0);
+                let load = |r: usize| s.load(&m[r * B + c].0);
                 let column = points::output::<S, A, M>(s, std::array::from_fn(load));
                 for r in 0..M {
                     half[r][c] = column[r];
@@ -308,15 +308,15 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                         sums[c] = s.add(sums[c], bias);
                     }
                     if let Some(added) = &added {
-                        let added = added.run::<N>([picture, block], [row + r, column]);
+                        let pixels = added.run::<N>([picture, block], [row + r, column]);
                         for c in 0..N {
-                            sums[c] = s.add(s.load(&added[c].0), sums[c]);
+                            sums[c] = s.add(s.load(&pixels[c].0), sums[c]);
                         }
                     }
                     let mut to = to.after([r, 0]);
-                    let to = to.run::<N>(0);
+                    let pixels = to.run::<N>(0);
                     for c in 0..N {
-                        s.store(s.max(floor, sums[c]), &mut to[c].0);
+                        s.store(s.max(floor, sums[c]), &mut pixels[c].0);
                     }
                 }
                 continue;
@@ -344,18 +344,18 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
     }
 }
 
-/// Of the sums of two rows the largest of each two by two, side by side.
+/// Of the sums of two rows the largest of each two by two, side by side: of the `N` values the first half.
 #[inline(always)]
 fn largest<S: Simd, const B: usize, const N: usize>(s: S, rows: [[S::V; B]; 2]) -> [S::V; N] {
     let above = points::output::<S, B, N>(s, rows[0]);
     let below = points::output::<S, B, N>(s, rows[1]);
-    let mut largest = above;
+    let mut sums = above;
     for c in 0..N / 2 {
-        let above = s.larger(above[2 * c], above[2 * c + 1]);
-        let below = s.larger(below[2 * c], below[2 * c + 1]);
-        largest[c] = s.larger(above, below);
+        let one = s.larger(above[2 * c], above[2 * c + 1]);
+        let other = s.larger(below[2 * c], below[2 * c + 1]);
+        sums[c] = s.larger(one, other);
     }
-    largest
+    sums
 }
 
 /// Asks for what the sums of a tile will be written to, and for the residual they will meet.
