@@ -299,7 +299,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             }
             let (rows, columns) = (M.min(height - row), N.min(width - column));
             let mut to = out.runs(place, block);
-            // Most tiles: to ask of each row, or each pixel, how it ends takes as long as to transform it.
+            // Most tiles: not to ask of each row how it ends is 3 to 6 % of 64 channels of 224².
             if is_plain && !winograd.pool && [rows, columns] == [M, N] {
                 for r in 0..M {
                     // Not by `map`: it may stay a call, compiled without the instructions of the token.
