@@ -8,7 +8,7 @@ use striate_graph::{Graph, Op, Params};
 use striate_tensor::Rng;
 use striate_zoo::{Architecture, Config};
 
-/// The networks that `NETWORKS` names, patterns of names (`'*'`: all), or without it [`few`].
+/// The networks that `NETWORKS` names, patterns of names (`'*'`: all), or without it all but the largest.
 pub fn chosen() -> Vec<&'static Architecture> {
     match std::env::var("NETWORKS") {
         Ok(patterns) => patterns.split_whitespace().flat_map(striate_zoo::matching).collect(),
