@@ -299,6 +299,11 @@ impl Convolution {
         let Conv { batch, input: [channels, h, w], output: [out, ..], .. } = self.conv;
         assert_eq!(packed.len(), self.packed_len(), "length of the weights");
         assert_eq!(tail.bias.len(), blocks(out), "length of the bias");
+        if let Some(Added { value, blocks, size: [h, w], stride }) = tail.residual {
+            assert_eq!(value.len(), batch * blocks * h * w, "length of the residual");
+            let reach = |axis: usize| self.conv.output[axis + 1].saturating_sub(1) * stride;
+            assert!(stride > 0 && reach(0) < h && reach(1) < w, "size of the residual");
+        }
         if batch * self.conv.output.iter().product::<usize>() == 0 {
             return;
         }
@@ -341,23 +346,28 @@ impl<'a> Tail<'a> {
 
     /// Where in the residual the pixel of a row and column is.
     pub(crate) fn residual_pixel(&self, row: usize, column: usize) -> usize {
-        self.residual
-            .map_or(0, |Added { size: [_, w], stride, .. }| row * stride * w + column * stride)
+        self.residual.map_or(0, |added| added.pixel([row, column]))
     }
 }
 
 impl<'a> Added<'a> {
-    /// Of a residual of stride 1 the `N` pixels of a row from a column on.
+    /// Where in a block of it the pixel is that is added to that of a row and column.
+    #[inline(always)]
+    fn pixel(&self, [row, column]: [usize; 2]) -> usize {
+        (row * self.size[1] + column) * self.stride
+    }
+
+    /// What is added to `N` pixels of a row from a column on, where its stride is 1.
     #[inline(always)]
     pub(crate) fn run<const N: usize>(
         &self,
         [picture, block]: [usize; 2],
-        [row, column]: [usize; 2],
+        at: [usize; 2],
     ) -> &'a [Pixel; N] {
-        let Added { value, blocks, size: [height, width], stride } = *self;
-        debug_assert_eq!(stride, 1, "pixel by pixel");
-        let first = ((picture * blocks + block) * height + row) * width + column;
-        match value[first..].first_chunk() {
+        debug_assert_eq!(self.stride, 1, "pixel by pixel");
+        let [height, width] = self.size;
+        let plane = (picture * self.blocks + block) * height * width;
+        match self.value[plane + self.pixel(at)..].first_chunk() {
             Some(run) => run,
             None => unreachable!("the row is inside its map"),
         }

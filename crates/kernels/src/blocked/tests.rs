@@ -344,6 +344,30 @@ fn every_ending_is_that_of_separate_steps() {
     }
 }
 
+#[test]
+fn a_residual_of_another_size_is_refused() {
+    let [conv, _] = deep();
+    let Conv { batch, output: [o, h, w], .. } = conv;
+    let convolution = Convolution::new(Isa::Portable, Algorithm::Direct, &conv).unwrap();
+    let threads = Threads::new(1);
+    let refuses = |pixels: usize, size: [usize; 2], stride: usize| {
+        let zeros = |len: usize| vec![Pixel::ZERO; len];
+        let (x, bias, value) =
+            (zeros(batch * blocks(272) * h * w), zeros(blocks(o)), zeros(pixels));
+        let residual = Some(Added { value: &value, blocks: 1, size, stride });
+        let tail = Tail { bias: &bias, factor: 1.0, residual, relu: false, activation: None };
+        let (mut y, packed) = (zeros(batch * blocks(o) * h * w), zeros(convolution.packed_len()));
+        let outputs = Outputs { out: Destination::whole(&mut y, blocks(o)), sum: None };
+        let mut scratch = zeros(convolution.scratch_len(1));
+        let x = Input::Pixels(&x);
+        let run = || convolution.run(&threads, x, &packed, &tail, outputs, &mut scratch);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+    };
+    assert!(!refuses(batch * h * w, [h, w], 1));
+    assert!(refuses(batch * h * w - 1, [h, w], 1) && refuses(batch * h * w, [h, w], 2));
+    assert!(refuses(batch * (h - 1) * w, [h - 1, w], 1) && refuses(batch * h * w, [h, w], 0));
+}
+
 /// Lanes that are pixels give the bits of lanes that are outputs, whatever the width and the outputs.
 #[test]
 fn a_first_layer_of_few_outputs_is_that_of_many() {

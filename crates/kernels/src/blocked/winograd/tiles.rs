@@ -233,7 +233,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
     #[inline(always)]
     fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
         let (winograd, count) = (self.winograd, self.part.out.tiles().len());
-        let apart = winograd.apart(count);
+        let (apart, down) = (winograd.apart(count), odd(count));
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let len = taps.len() * LANES;
@@ -248,7 +248,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             });
             let product = Product {
                 input: self.v,
-                down: odd(count),
+                down,
                 taps,
                 full: taps.len(),
                 few: 0,
@@ -260,8 +260,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 start: Start::Zero,
                 finish: None,
             };
-            let at = point * odd(count);
-            let out = Runs::of(&mut self.m[at..], apart, [points, odd(count)], count);
+            let at = point * down;
+            let out = Runs::of(&mut self.m[at..], apart, [points, down], count);
             rows(s, &product, at, [points, count], j, &mut Sink { out, sum: None });
         }
     }
@@ -279,8 +279,9 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let m = &m[from..][..A * B * stride];
         let floor = if tail.relu { s.zero() } else { s.splat(f32::NEG_INFINITY) };
         let added = tail.residual.filter(|added| block < added.blocks);
-        // Whether a sum gets no more than its bias, a residual of the same size and ReLU.
-        let is_plain = tail.factor == 1.0
+        // Whether each sum is written, and gets no more than its bias, a residual of stride 1 and ReLU.
+        let is_plain = !winograd.pool
+            && tail.factor == 1.0
             && tail.activation.is_none()
             && added.is_none_or(|added| added.stride == 1);
         let mut half = [[s.zero(); B]; M];
@@ -300,7 +301,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
             let (rows, columns) = (M.min(height - row), N.min(width - column));
             let mut to = out.runs(place, block);
             // Most tiles: not to ask of each row how it ends is 3 to 6 % of 64 channels of 224².
-            if is_plain && !winograd.pool && [rows, columns] == [M, N] {
+            if is_plain && [rows, columns] == [M, N] {
                 for r in 0..M {
                     // Not by `map`: it may stay a call, compiled without the instructions of the token.
                     let mut sums = points::output::<S, B, N>(s, half[r]);
