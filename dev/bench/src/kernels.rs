@@ -109,27 +109,33 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
     };
     let flops = 2.0 * (o * c * k * kw * oh * ow) as f64;
     let seconds = flops / 4e11;
-    let runs = ((0.15 / seconds) as usize).clamp(5, 2000);
-    let hot = best(runs, &mut call);
-    let mut coldest = f64::INFINITY;
-    let mut colds = Vec::new();
+    // A machine changes its speed within milliseconds: each measurement has a peak beside it.
+    let runs = ((0.01 / seconds) as usize).clamp(1, 200);
+    let [mut hot, mut hot_share, mut colds, mut cold_share] = [const { Vec::new() }; 4];
     for _ in 0..15 {
+        let peak = peak(isa, threads);
+        let time = best(runs, &mut call);
+        hot.push(time);
+        hot_share.push(flops / time / peak);
         cold.iter_mut().for_each(|pixel| pixel.0[0] += 1.0);
         let time = once(&mut call);
         colds.push(time);
-        coldest = coldest.min(time);
+        cold_share.push(flops / time / peak);
     }
-    colds.sort_by(f64::total_cmp);
-    let peak = peak(isa, threads);
+    let hot = median(hot);
     println!(
-        "{name:<34} hot {:8.3} ms {:5.0} GFLOP/s {:5.2} of peak {:4.0}; cold {:8.3} ms {:5.2}",
+        "{name:<34} hot {:8.3} ms {:5.0} GFLOP/s {:5.2} of peak; cold {:8.3} ms {:5.2}",
         hot * 1e3,
         flops / hot / 1e9,
-        flops / hot / peak,
-        peak / 1e9,
-        colds[colds.len() / 2] * 1e3,
-        flops / coldest / peak,
+        median(hot_share),
+        median(colds) * 1e3,
+        median(cold_share),
     );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Memory as the engine has it.
@@ -151,8 +157,8 @@ fn best(runs: usize, mut call: impl FnMut()) -> f64 {
 
 /// Operations a second of all threads.
 pub(crate) fn peak(isa: Isa, threads: &Threads) -> f64 {
-    const ROUNDS: usize = 20_000;
-    let seconds = best(20, || {
+    const ROUNDS: usize = 5_000;
+    let seconds = best(10, || {
         threads.run(threads.count(), |_| {
             multiply_adds(isa, ROUNDS);
         });
