@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Sink, Start, are_small, even, rows, span};
+use super::tile::{Pixels, Product, Sink, Start, are_small, even, rows, span};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -289,7 +289,8 @@ impl Kernel for Part<'_> {
                 // Large tiles ask for one thing only: for weights, where these are far away.
                 let asks = are_small(S::TILE) || !far;
                 let fresh = asks && direct.is_pointwise() && leads;
-                let pair = Pair { block, j, at, row_len, full, few, far, fresh };
+                let pixels = if fresh { Pixels::Fresh } else { Pixels::Near };
+                let pair = Pair { block, j, at, row_len, full, few, far, pixels };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
@@ -309,8 +310,7 @@ struct Pair {
     few: usize,
     /// Whether the weights are beyond the second cache.
     far: bool,
-    /// Whether the pixels are read for the first time.
-    fresh: bool,
+    pixels: Pixels,
 }
 
 impl Pair {
@@ -325,7 +325,7 @@ impl Pair {
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len, full, few, far, fresh } = self;
+        let &Pair { block, j, at, row_len, full, few, far, pixels } = self;
         let size = [out.rows().len(), out.columns().len()];
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
@@ -362,7 +362,7 @@ impl Pair {
                 stride,
                 weights_down: 0,
                 ahead,
-                fresh,
+                pixels,
                 start,
                 finish: last.then(|| finish.at(block, residual)),
             };

@@ -12,6 +12,9 @@ use crate::threads::Runs;
 /// Inputs of a tap that are multiplied in one go.
 const STEP: usize = 2;
 
+/// By so many taps ahead pixels that are far are asked for.
+const TAPS_AHEAD: usize = 2;
+
 /// What a tile sums up, and how it ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
@@ -32,10 +35,19 @@ pub(crate) struct Product<'a> {
     pub(crate) weights_down: usize,
     /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
-    /// Whether the pixels are read for the first time: those of the next tile are asked for.
-    pub(crate) fresh: bool,
+    pub(crate) pixels: Pixels,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
+}
+
+/// Where the pixels of a product are: what is not near is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pixels {
+    Near,
+    /// Not read before: those of the next tile are asked for.
+    Fresh,
+    /// Perhaps beyond the second cache, where weights have passed since: those of a later tap are asked for.
+    Far,
 }
 
 /// What a sum begins with.
@@ -304,7 +316,8 @@ fn cut_rows<S: Simd, const SPANS: bool>(
         let finish = product.finish.map(|finish| finish.after([0, first]));
         let ahead = product.ahead.filter(|_| are_most(len.div_ceil(most), first, count));
         let product = Product { finish, ahead, ..*product };
-        let tiles = tiles::<S, SPANS>(pixels, blocks, ahead.is_some() || product.fresh);
+        let asks = ahead.is_some() || product.pixels != Pixels::Near;
+        let tiles = tiles::<S, SPANS>(pixels, blocks, asks);
         let tiling = Tiling { at, width, first, rows, count };
         tiles(s, &product, tiling, &mut sink.after([0, first]));
     }
@@ -398,8 +411,8 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
     fn run<S: Simd>(self, s: S) {
         let Compute { product, tiling: Tiling { at, width, first, rows, count }, sink } = self;
         let Product { input, down, taps, full, few, weights, stride, weights_down, .. } = *product;
-        let Product { ahead, fresh, start, finish, .. } = *product;
-        let (ahead, fresh) = if ASKS { (ahead, fresh) } else { (None, false) };
+        let Product { ahead, pixels: from, start, finish, .. } = *product;
+        let (ahead, from) = if ASKS { (ahead, from) } else { (None, Pixels::Near) };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
         for (tile, place) in places([rows, count], P).enumerate() {
@@ -451,10 +464,15 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
                         }
                     }
                 }
-                let input = &input[tap + at..];
-                if fresh {
-                    input.iter().skip(P).take(P).for_each(|pixel| s.prefetch(&pixel.0));
+                let asked = match from {
+                    Pixels::Near => None,
+                    Pixels::Fresh => Some(tap + at + P),
+                    Pixels::Far => taps.get(t + TAPS_AHEAD).map(|tap| tap + at),
+                };
+                if let Some(asked) = asked.and_then(|asked| input.get(asked..)) {
+                    asked.iter().take(P).for_each(|pixel| s.prefetch(&pixel.0));
                 }
+                let input = &input[tap + at..];
                 let pixels: [&Pixel; P] = match SPANS {
                     true => std::array::from_fn(|p| &input[spread[p]]),
                     false => match input.first_chunk::<P>() {

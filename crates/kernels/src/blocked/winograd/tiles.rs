@@ -8,7 +8,7 @@ use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
 use crate::blocked::spaced::{Spaced, SpacedMut};
-use crate::blocked::tile::{Product, Sink, Start, rows};
+use crate::blocked::tile::{Pixels, Product, Sink, Start, are_small, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -240,6 +240,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         // Weights from far away pass by once: all tiles of a point, then all of the next.
         let far = winograd.packed_len() > FAR;
         let points = if far { 1 } else { A * B };
+        // They push the transforms out of the second cache. A small tile has no time to ask for both.
+        let pixels = if far && !are_small(S::TILE) { Pixels::Far } else { Pixels::Near };
         for point in (0..A * B).step_by(points) {
             let ahead = (far && point + 1 < A * B).then(|| {
                 let next = &weights[(point + 1) * len..];
@@ -256,7 +258,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 stride,
                 weights_down: len,
                 ahead,
-                fresh: false,
+                pixels,
                 start: Start::Zero,
                 finish: None,
             };
