@@ -357,17 +357,18 @@ impl<'a> Added<'a> {
         (row * self.size[1] + column) * self.stride
     }
 
+    /// What is added from a row and column on, every `stride`-th pixel of a row.
+    #[inline(always)]
+    pub(crate) fn from(&self, [picture, block]: [usize; 2], at: [usize; 2]) -> &'a [Pixel] {
+        let [height, width] = self.size;
+        &self.value[(picture * self.blocks + block) * height * width + self.pixel(at)..]
+    }
+
     /// What is added to `N` pixels of a row from a column on, where its stride is 1.
     #[inline(always)]
-    pub(crate) fn run<const N: usize>(
-        &self,
-        [picture, block]: [usize; 2],
-        at: [usize; 2],
-    ) -> &'a [Pixel; N] {
+    pub(crate) fn run<const N: usize>(&self, map: [usize; 2], at: [usize; 2]) -> &'a [Pixel; N] {
         debug_assert_eq!(self.stride, 1, "pixel by pixel");
-        let [height, width] = self.size;
-        let plane = (picture * self.blocks + block) * height * width;
-        match self.value[plane + self.pixel(at)..].first_chunk() {
+        match self.from(map, at).first_chunk() {
             Some(run) => run,
             None => unreachable!("the row is inside its map"),
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{PAIR, Winograd};
-use crate::blocked::convolution::{Tail, Work};
+use crate::blocked::convolution::{Added, Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
@@ -289,7 +289,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let mut half = [[s.zero(); B]; M];
         for (at, [place, later]) in winograd.places(out.tiles()).enumerate() {
             if at + AHEAD < count {
-                ask::<S, M, N>(s, tail, block, later, out.runs(later, block));
+                ask::<S, M, N>(s, added.as_ref(), block, later, out.runs(later, block));
             }
             let [picture, row, column] = [place[0], place[1] * M, place[2] * N];
             let m = Spaced::of(&m[at..], A * B, stride);
@@ -365,19 +365,19 @@ fn largest<S: Simd, const B: usize, const N: usize>(s: S, rows: [[S::V; B]; 2]) 
 #[inline(always)]
 fn ask<S: Simd, const M: usize, const N: usize>(
     s: S,
-    tail: &Tail<'_>,
+    added: Option<&Added<'_>>,
     block: usize,
     [picture, row, column]: [usize; 3],
     mut runs: Runs<'_, Pixel>,
 ) {
-    let residual = tail.residual_pixel(row * M, column * N);
-    let finish = tail.finish(picture).at(block, residual);
-    for row in 0..runs.rows() {
-        let mut runs = runs.after([row, 0]);
+    for r in 0..runs.rows() {
+        let mut runs = runs.after([r, 0]);
         let run = runs.all(0);
         run.iter().for_each(|pixel| s.prefetch(&pixel.0));
-        if let Some(residual) = finish.after([row, 0]).residual {
-            (0..run.len()).for_each(|c| s.prefetch(&residual.value[c * residual.step].0));
+        if let Some(added) = added {
+            let pixels = added.from([picture, block], [row * M + r, column * N]);
+            let every = pixels.iter().step_by(added.stride).take(run.len());
+            every.for_each(|pixel| s.prefetch(&pixel.0));
         }
     }
 }
