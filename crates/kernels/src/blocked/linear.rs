@@ -7,6 +7,7 @@ use super::Destination;
 use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
+use super::tile::FAR;
 use crate::threads::{Maps, Patch, Threads};
 
 /// Blocks of outputs whose weights lie together: for each input so many vectors.
@@ -14,6 +15,10 @@ const GROUP: usize = 4;
 
 /// Pixels of weights that stay in the second cache.
 const PIECE: usize = (256 << 10) / size_of::<Pixel>();
+
+/// By so many pixels ahead weights from memory are asked for. A processor follows them by itself, but
+/// only to the end of a page of 4 KiB.
+const AHEAD: usize = (2 << 10) / size_of::<Pixel>();
 
 /// A fully connected layer from maps of `[C, H, W]`, read as they lie, to so many outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +137,7 @@ impl Kernel for Group<'_> {
         let inputs = self.linear.inputs();
         let count = self.y.blocks().len();
         let piece = PIECE / count;
+        let far = self.linear.packed_len() > FAR;
         // With registers for two blocks of fourteen pixels there are enough for four of six.
         let wide = S::TILE[1] > 0;
         for first in (0..inputs).step_by(piece) {
@@ -146,19 +152,20 @@ impl Kernel for Group<'_> {
                     (_, true) => (6, if count == GROUP { GROUP } else { 1 }),
                     (_, false) => (left.min(6), 1),
                 };
+                let fresh = far && picture == self.y.pictures().start;
                 while block < count {
                     let range = [first, end];
                     match (p, j) {
-                        (1, GROUP) => self.tile::<S, 1, GROUP>(s, picture, block, range),
-                        (2, GROUP) => self.tile::<S, 2, GROUP>(s, picture, block, range),
-                        (3, GROUP) => self.tile::<S, 3, GROUP>(s, picture, block, range),
-                        (6, GROUP) => self.tile::<S, 6, GROUP>(s, picture, block, range),
-                        (1, _) => self.tile::<S, 1, 1>(s, picture, block, range),
-                        (2, _) => self.tile::<S, 2, 1>(s, picture, block, range),
-                        (3, _) => self.tile::<S, 3, 1>(s, picture, block, range),
-                        (4, _) => self.tile::<S, 4, 1>(s, picture, block, range),
-                        (5, _) => self.tile::<S, 5, 1>(s, picture, block, range),
-                        _ => self.tile::<S, 6, 1>(s, picture, block, range),
+                        (1, GROUP) => self.tile::<S, 1, GROUP>(s, picture, block, range, fresh),
+                        (2, GROUP) => self.tile::<S, 2, GROUP>(s, picture, block, range, fresh),
+                        (3, GROUP) => self.tile::<S, 3, GROUP>(s, picture, block, range, fresh),
+                        (6, GROUP) => self.tile::<S, 6, GROUP>(s, picture, block, range, fresh),
+                        (1, _) => self.tile::<S, 1, 1>(s, picture, block, range, fresh),
+                        (2, _) => self.tile::<S, 2, 1>(s, picture, block, range, fresh),
+                        (3, _) => self.tile::<S, 3, 1>(s, picture, block, range, fresh),
+                        (4, _) => self.tile::<S, 4, 1>(s, picture, block, range, fresh),
+                        (5, _) => self.tile::<S, 5, 1>(s, picture, block, range, fresh),
+                        _ => self.tile::<S, 6, 1>(s, picture, block, range, fresh),
                     }
                     block += j;
                 }
@@ -169,6 +176,7 @@ impl Kernel for Group<'_> {
 }
 
 impl Group<'_> {
+    /// The products of a range of inputs of some pictures and blocks; `fresh` weights come from memory.
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const J: usize>(
         &mut self,
@@ -176,6 +184,7 @@ impl Group<'_> {
         picture: usize,
         block: usize,
         [first, end]: [usize; 2],
+        fresh: bool,
     ) {
         let inputs = self.linear.inputs();
         let count = self.y.blocks().len();
@@ -196,8 +205,12 @@ impl Group<'_> {
                 sums[p][j] = s.load(&values[p][j].0);
             }
         }
-        let weights = self.weights[first * count..end * count].chunks_exact(count);
+        let from_here = &self.weights[first * count..];
+        let weights = from_here[..(end - first) * count].chunks_exact(count);
         for (i, weights) in weights.enumerate() {
+            if fresh && let Some(later) = from_here.get(i * count + block + AHEAD..) {
+                later.iter().take(J).for_each(|pixel| s.prefetch_far(&pixel.0));
+            }
             let Some(weights) = weights[block..].first_chunk::<J>() else {
                 unreachable!("the blocks are within the group")
             };

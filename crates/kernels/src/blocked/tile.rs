@@ -12,6 +12,9 @@ use crate::threads::Runs;
 /// Inputs of a tap that are multiplied in one go.
 const STEP: usize = 2;
 
+/// Pixels of weights, of which most are beyond the second cache.
+pub(crate) const FAR: usize = (1 << 20) / size_of::<Pixel>();
+
 /// By so many taps ahead pixels that are far are asked for.
 const TAPS_AHEAD: usize = 2;
 

@@ -8,16 +8,13 @@ use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
 use crate::blocked::spaced::{Spaced, SpacedMut};
-use crate::blocked::tile::{Pixels, Product, Sink, Start, are_small, rows};
+use crate::blocked::tile::{FAR, Pixels, Product, Sink, Start, are_small, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
 /// By so many tiles ahead what a transform reads or writes is asked for. It lies in short rows, which
 /// a processor does not follow by itself.
 const AHEAD: usize = 4;
-
-/// Pixels of weights, of which most are beyond the second cache.
-const FAR: usize = (1 << 20) / size_of::<Pixel>();
 
 impl Winograd {
     /// Picture, row and column of each of some tiles, and of the one [`AHEAD`] of it.
