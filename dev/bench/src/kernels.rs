@@ -110,24 +110,29 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
     let flops = 2.0 * (o * c * k * kw * oh * ow) as f64;
     let seconds = flops / 4e11;
     // A machine changes its speed within milliseconds: each measurement has a peak beside it.
-    let runs = ((0.01 / seconds) as usize).clamp(1, 200);
-    let [mut hot, mut hot_share, mut colds, mut cold_share] = [const { Vec::new() }; 4];
-    for _ in 0..15 {
+    let runs = ((0.001 / seconds) as usize).clamp(1, 20);
+    let [mut peaks, mut hot, mut hot_share, mut colds, mut cold_share] = [const { Vec::new() }; 5];
+    call();
+    for _ in 0..60 {
+        let time = (0..runs).map(|_| once(&mut call)).fold(f64::INFINITY, f64::min);
         let peak = peak(isa, threads);
-        let time = best(runs, &mut call);
+        peaks.push(peak);
         hot.push(time);
         hot_share.push(flops / time / peak);
+    }
+    for _ in 0..15 {
         cold.iter_mut().for_each(|pixel| pixel.0[0] += 1.0);
         let time = once(&mut call);
         colds.push(time);
-        cold_share.push(flops / time / peak);
+        cold_share.push(flops / time / peak(isa, threads));
     }
     let hot = median(hot);
     println!(
-        "{name:<34} hot {:8.3} ms {:5.0} GFLOP/s {:5.2} of peak; cold {:8.3} ms {:5.2}",
+        "{name:<34} hot {:8.3} ms {:5.0} GFLOP/s {:5.2} of peak {:4.0}; cold {:8.3} ms {:5.2}",
         hot * 1e3,
         flops / hot / 1e9,
         median(hot_share),
+        median(peaks) / 1e9,
         median(colds) * 1e3,
         median(cold_share),
     );
@@ -157,7 +162,7 @@ fn best(runs: usize, mut call: impl FnMut()) -> f64 {
 
 /// Operations a second of all threads.
 pub(crate) fn peak(isa: Isa, threads: &Threads) -> f64 {
-    const ROUNDS: usize = 5_000;
+    const ROUNDS: usize = 20_000;
     let seconds = best(10, || {
         threads.run(threads.count(), |_| {
             multiply_adds(isa, ROUNDS);

@@ -357,9 +357,9 @@ impl<'a> Added<'a> {
         (row * self.size[1] + column) * self.stride
     }
 
-    /// What is added from a row and column on, every `stride`-th pixel of a row.
+    /// What is added to the pixels of a row from a column on: every `stride`-th, and what follows.
     #[inline(always)]
-    pub(crate) fn from(&self, [picture, block]: [usize; 2], at: [usize; 2]) -> &'a [Pixel] {
+    pub(crate) fn row(&self, [picture, block]: [usize; 2], at: [usize; 2]) -> &'a [Pixel] {
         let [height, width] = self.size;
         &self.value[(picture * self.blocks + block) * height * width + self.pixel(at)..]
     }
@@ -368,7 +368,7 @@ impl<'a> Added<'a> {
     #[inline(always)]
     pub(crate) fn run<const N: usize>(&self, map: [usize; 2], at: [usize; 2]) -> &'a [Pixel; N] {
         debug_assert_eq!(self.stride, 1, "pixel by pixel");
-        match self.from(map, at).first_chunk() {
+        match self.row(map, at).first_chunk() {
             Some(run) => run,
             None => unreachable!("the row is inside its map"),
         }

@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Pixels, Product, Sink, Start, are_small, even, rows, span};
+use super::tile::{Product, Reads, Sink, Start, are_small, even, rows, span};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -286,11 +286,11 @@ impl Kernel for Part<'_> {
                 let far = direct.is_deep();
                 // Of a group the first block reads the pixels first; a strip was read when it was copied.
                 let leads = block == out.blocks().start || block == group * direct.groups.outputs;
-                // Large tiles ask for one thing only: for weights, where these are far away.
+                // Here large tiles ask for one thing only: for weights, where these are far away.
                 let asks = are_small(S::TILE) || !far;
                 let fresh = asks && direct.is_pointwise() && leads;
-                let pixels = if fresh { Pixels::Fresh } else { Pixels::Near };
-                let pair = Pair { block, j, at, row_len, full, few, far, pixels };
+                let reads = if fresh { Reads::Fresh } else { Reads::Near };
+                let pair = Pair { block, j, at, row_len, full, few, far, reads };
                 pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
                 block += j;
             }
@@ -310,7 +310,7 @@ struct Pair {
     few: usize,
     /// Whether the weights are beyond the second cache.
     far: bool,
-    pixels: Pixels,
+    reads: Reads,
 }
 
 impl Pair {
@@ -325,7 +325,7 @@ impl Pair {
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len, full, few, far, pixels } = self;
+        let &Pair { block, j, at, row_len, full, few, far, reads } = self;
         let size = [out.rows().len(), out.columns().len()];
         let stride = taps.len() * LANES;
         let weights = &work.packed[block * stride..];
@@ -362,7 +362,7 @@ impl Pair {
                 stride,
                 weights_down: 0,
                 ahead,
-                pixels,
+                reads,
                 start,
                 finish: last.then(|| finish.at(block, residual)),
             };

@@ -5,9 +5,8 @@
 
 use super::Destination;
 use super::filters::Places;
-use super::layout::{Pixel, blocks};
+use super::layout::{FAR, Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
-use super::tile::FAR;
 use crate::threads::{Maps, Patch, Threads};
 
 /// Blocks of outputs whose weights lie together: for each input so many vectors.
@@ -16,8 +15,8 @@ const GROUP: usize = 4;
 /// Pixels of weights that stay in the second cache.
 const PIECE: usize = (256 << 10) / size_of::<Pixel>();
 
-/// By so many pixels ahead weights from memory are asked for. A processor follows them by itself, but
-/// only to the end of a page of 4 KiB.
+/// By so many pixels ahead weights beyond the second cache are asked for. A processor follows them by
+/// itself, but only to the end of a page of 4 KiB.
 const AHEAD: usize = (2 << 10) / size_of::<Pixel>();
 
 /// A fully connected layer from maps of `[C, H, W]`, read as they lie, to so many outputs.
@@ -176,7 +175,8 @@ impl Kernel for Group<'_> {
 }
 
 impl Group<'_> {
-    /// The products of a range of inputs of some pictures and blocks; `fresh` weights come from memory.
+    /// The products of a range of inputs of some pictures and blocks. Of `fresh` weights those that
+    /// follow are asked for.
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const J: usize>(
         &mut self,
@@ -207,8 +207,9 @@ impl Group<'_> {
         }
         let from_here = &self.weights[first * count..];
         let weights = from_here[..(end - first) * count].chunks_exact(count);
+        let ahead = AHEAD / count;
         for (i, weights) in weights.enumerate() {
-            if fresh && let Some(later) = from_here.get(i * count + block + AHEAD..) {
+            if fresh && let Some(later) = from_here.get((i + ahead) * count + block..) {
                 later.iter().take(J).for_each(|pixel| s.prefetch_far(&pixel.0));
             }
             let Some(weights) = weights[block..].first_chunk::<J>() else {

@@ -137,7 +137,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn prefetch(self, _line: &Lanes) {}
 
-    /// Asks for a line that will be read after many others: into the second cache.
+    /// Asks for a line, into the second cache.
     #[inline(always)]
     fn prefetch_far(self, _line: &Lanes) {}
 

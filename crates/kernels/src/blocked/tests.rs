@@ -114,8 +114,8 @@ fn deep() -> [Conv; 2] {
     [taps, points]
 }
 
-/// A residual of so many numbers, of which two are none.
-fn added(len: usize) -> Vec<f32> {
+/// So many numbers, an infinity and a NaN among them.
+fn wild(len: usize) -> Vec<f32> {
     let mut numbers = numbers(len, 5, false);
     (numbers[len / 3], numbers[len / 2]) = (f32::INFINITY, f32::NAN);
     numbers
@@ -158,7 +158,7 @@ fn run(
     let (rh, rw) = ((oh - 1) * stride + 1, (ow - 1) * stride + 1);
     let rc = o.div_ceil(2);
     let mut residual = vec![Pixel::ZERO; batch * blocks(rc) * rh * rw];
-    pack(threads, [batch, rc, rh * rw], &added(batch * rc * rh * rw), &mut residual);
+    pack(threads, [batch, rc, rh * rw], &wild(batch * rc * rh * rw), &mut residual);
     let tail = Tail {
         bias: &bias,
         factor: ending.factor,
@@ -301,7 +301,7 @@ fn every_ending_is_that_of_separate_steps() {
                 let stride = ending.residual.unwrap_or(1);
                 let (rh, rw) = ((oh - 1) * stride + 1, (ow - 1) * stride + 1);
                 let rc = o.div_ceil(2);
-                let residual = added(batch * rc * rh * rw);
+                let residual = wild(batch * rc * rh * rw);
                 let (scale, shift) = (numbers(o, 8, false), numbers(o, 9, false));
                 let (mut sum, mut activated) = (sums.clone(), sums.clone());
                 for (at, (sum, activated)) in Pixel::numbers_mut(&mut sum)

@@ -12,9 +12,6 @@ use crate::threads::Runs;
 /// Inputs of a tap that are multiplied in one go.
 const STEP: usize = 2;
 
-/// Pixels of weights, of which most are beyond the second cache.
-pub(crate) const FAR: usize = (1 << 20) / size_of::<Pixel>();
-
 /// By so many taps ahead pixels that are far are asked for.
 const TAPS_AHEAD: usize = 2;
 
@@ -38,18 +35,20 @@ pub(crate) struct Product<'a> {
     pub(crate) weights_down: usize,
     /// Weights that will be read after these rows, of both blocks: they are asked for between the taps.
     pub(crate) ahead: Option<[&'a [Pixel]; 2]>,
-    pub(crate) pixels: Pixels,
+    /// Where the pixels are: what is not near is asked for.
+    pub(crate) reads: Reads,
     pub(crate) start: Start<'a>,
     pub(crate) finish: Option<Finish<'a>>,
 }
 
-/// Where the pixels of a product are: what is not near is asked for.
+/// Where a product's pixels are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pixels {
+pub(crate) enum Reads {
     Near,
     /// Not read before: those of the next tile are asked for.
     Fresh,
-    /// Perhaps beyond the second cache, where weights have passed since: those of a later tap are asked for.
+    /// Perhaps pushed out of the second cache by weights: those of a later tap are asked for, of tiles
+    /// within a row.
     Far,
 }
 
@@ -319,7 +318,7 @@ fn cut_rows<S: Simd, const SPANS: bool>(
         let finish = product.finish.map(|finish| finish.after([0, first]));
         let ahead = product.ahead.filter(|_| are_most(len.div_ceil(most), first, count));
         let product = Product { finish, ahead, ..*product };
-        let asks = ahead.is_some() || product.pixels != Pixels::Near;
+        let asks = ahead.is_some() || product.reads != Reads::Near;
         let tiles = tiles::<S, SPANS>(pixels, blocks, asks);
         let tiling = Tiling { at, width, first, rows, count };
         tiles(s, &product, tiling, &mut sink.after([0, first]));
@@ -414,8 +413,8 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
     fn run<S: Simd>(self, s: S) {
         let Compute { product, tiling: Tiling { at, width, first, rows, count }, sink } = self;
         let Product { input, down, taps, full, few, weights, stride, weights_down, .. } = *product;
-        let Product { ahead, pixels: from, start, finish, .. } = *product;
-        let (ahead, from) = if ASKS { (ahead, from) } else { (None, Pixels::Near) };
+        let Product { ahead, reads, start, finish, .. } = *product;
+        let (ahead, reads) = if ASKS { (ahead, reads) } else { (None, Reads::Near) };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
         for (tile, place) in places([rows, count], P).enumerate() {
@@ -467,13 +466,13 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
                         }
                     }
                 }
-                let asked = match from {
-                    Pixels::Near => None,
-                    Pixels::Fresh => Some(tap + at + P),
-                    Pixels::Far => taps.get(t + TAPS_AHEAD).map(|tap| tap + at),
+                let later = match reads {
+                    Reads::Near => None,
+                    Reads::Fresh => Some(tap + at + P),
+                    Reads::Far => taps.get(t + TAPS_AHEAD).map(|tap| tap + at),
                 };
-                if let Some(asked) = asked.and_then(|asked| input.get(asked..)) {
-                    asked.iter().take(P).for_each(|pixel| s.prefetch(&pixel.0));
+                if let Some(later) = later.and_then(|first| input.get(first..)) {
+                    later.iter().take(P).for_each(|pixel| s.prefetch(&pixel.0));
                 }
                 let input = &input[tap + at..];
                 let pixels: [&Pixel; P] = match SPANS {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{PAIR, Winograd};
 use crate::blocked::convolution::{Added, Tail, Work};
-use crate::blocked::layout::Pixel;
+use crate::blocked::layout::{FAR, Pixel};
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd};
 use crate::blocked::spaced::{Spaced, SpacedMut};
-use crate::blocked::tile::{FAR, Pixels, Product, Sink, Start, are_small, rows};
+use crate::blocked::tile::{Product, Reads, Sink, Start, are_small, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -237,8 +237,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         // Weights from far away pass by once: all tiles of a point, then all of the next.
         let far = winograd.packed_len() > FAR;
         let points = if far { 1 } else { A * B };
-        // They push the transforms out of the second cache. A small tile has no time to ask for both.
-        let pixels = if far && !are_small(S::TILE) { Pixels::Far } else { Pixels::Near };
+        // They push the transforms out of the second cache. Small tiles lose by requests of this kind.
+        let reads = if far && !are_small(S::TILE) { Reads::Far } else { Reads::Near };
         for point in (0..A * B).step_by(points) {
             let ahead = (far && point + 1 < A * B).then(|| {
                 let next = &weights[(point + 1) * len..];
@@ -255,7 +255,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
                 stride,
                 weights_down: len,
                 ahead,
-                pixels,
+                reads,
                 start: Start::Zero,
                 finish: None,
             };
@@ -372,7 +372,7 @@ fn ask<S: Simd, const M: usize, const N: usize>(
         let run = runs.all(0);
         run.iter().for_each(|pixel| s.prefetch(&pixel.0));
         if let Some(added) = added {
-            let pixels = added.from([picture, block], [row * M + r, column * N]);
+            let pixels = added.row([picture, block], [row * M + r, column * N]);
             let every = pixels.iter().step_by(added.stride).take(run.len());
             every.for_each(|pixel| s.prefetch(&pixel.0));
         }
