@@ -114,7 +114,7 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
     let [mut peaks, mut hot, mut hot_share, mut colds, mut cold_share] = [const { Vec::new() }; 5];
     call();
     for _ in 0..60 {
-        let time = (0..runs).map(|_| once(&mut call)).fold(f64::INFINITY, f64::min);
+        let time = best(runs, &mut call);
         let peak = peak(isa, threads);
         peaks.push(peak);
         hot.push(time);
@@ -156,7 +156,6 @@ fn once(call: &mut impl FnMut()) -> f64 {
 
 /// Seconds of the fastest of some runs.
 fn best(runs: usize, mut call: impl FnMut()) -> f64 {
-    call();
     (0..runs).map(|_| once(&mut call)).fold(f64::INFINITY, f64::min)
 }
 
