@@ -17,8 +17,8 @@ use crate::threads::{Patch, Threads};
 
 /// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB, or half of it.
 const INPUT: usize = (256 << 10) / size_of::<Pixel>();
-/// Pixels of weights that a run of taps has where tiles are small: half of a first cache of 32 KiB.
-const NEAR_WEIGHTS: usize = (16 << 10) / size_of::<Pixel>();
+/// Pixels of weights that a run of taps has where tiles are small: three quarters of a first cache of 32 KiB.
+const NEAR_WEIGHTS: usize = (24 << 10) / size_of::<Pixel>();
 /// The same where they are large, for all blocks of a tile: half of a second cache.
 const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
 
