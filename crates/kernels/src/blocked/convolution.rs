@@ -259,7 +259,7 @@ impl Convolution {
         match &self.method {
             Method::Direct(direct) => direct.scratch_len(threads),
             Method::First(first) => first.scratch_len(threads),
-            Method::Winograd(winograd) => winograd.scratch_len(threads),
+            Method::Winograd(winograd) => winograd.scratch_len(self.isa, threads),
         }
     }
 

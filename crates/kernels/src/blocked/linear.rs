@@ -6,7 +6,7 @@
 use super::Destination;
 use super::filters::Places;
 use super::layout::{FAR, Pixel, blocks};
-use super::simd::{Isa, Kernel, LANES, Simd};
+use super::simd::{Isa, Kernel, LANES, Simd, asking_ahead_pays};
 use crate::threads::{Maps, Patch, Threads};
 
 /// Blocks of outputs whose weights lie together: for each input so many vectors.
@@ -15,8 +15,7 @@ const GROUP: usize = 4;
 /// Pixels of weights that stay in the second cache.
 const PIECE: usize = (256 << 10) / size_of::<Pixel>();
 
-/// By so many pixels ahead weights beyond the second cache are asked for. A processor follows them by
-/// itself, but only to the end of a page of 4 KiB.
+/// By so many pixels ahead weights beyond the second cache are asked for, where that pays.
 const AHEAD: usize = (2 << 10) / size_of::<Pixel>();
 
 /// A fully connected layer from maps of `[C, H, W]`, read as they lie, to so many outputs.
@@ -136,7 +135,7 @@ impl Kernel for Group<'_> {
         let inputs = self.linear.inputs();
         let count = self.y.blocks().len();
         let piece = PIECE / count;
-        let far = self.linear.packed_len() > FAR;
+        let asks = self.linear.packed_len() > FAR && asking_ahead_pays();
         // With registers for two blocks of fourteen pixels there are enough for four of six.
         let wide = S::TILE[1] > 0;
         for first in (0..inputs).step_by(piece) {
@@ -151,7 +150,7 @@ impl Kernel for Group<'_> {
                     (_, true) => (6, if count == GROUP { GROUP } else { 1 }),
                     (_, false) => (left.min(6), 1),
                 };
-                let fresh = far && picture == self.y.pictures().start;
+                let fresh = asks && picture == self.y.pictures().start;
                 while block < count {
                     let range = [first, end];
                     match (p, j) {

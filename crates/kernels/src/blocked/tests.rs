@@ -110,7 +110,7 @@ fn deep() -> [Conv; 2] {
         groups: 1,
     };
     let points =
-        Conv { input: [96, 5, 6], output: [112, 5, 6], kernel: [3, 3], pad: [1; 4], ..taps };
+        Conv { input: [128, 5, 6], output: [144, 5, 6], kernel: [3, 3], pad: [1; 4], ..taps };
     [taps, points]
 }
 

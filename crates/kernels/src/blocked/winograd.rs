@@ -6,7 +6,7 @@
 //! those of channels.
 //!
 //! The products at a point are a matrix product over the channels, done by the register tile with
-//! tiles of the map in the place of pixels. The products of two output blocks are transformed back at
+//! tiles of the map in the place of pixels. The products of a few output blocks are transformed back at
 //! once, while they are in the second cache. Work is cut in one of two ways. *Chunks*: a thread takes
 //! some tiles all the way, their transforms staying in its second cache; the weights pass by once a
 //! chunk. *Blocks*: each thread transforms all tiles for itself, and makes its share of the output
@@ -21,9 +21,10 @@ use super::Destination;
 use super::convolution::{Outputs, Work};
 use super::direct::Groups;
 use super::filters;
-use super::layout::Pixel;
+use super::layout::{FAR, Pixel};
 use super::points::{self, filter_matrix};
 use super::simd::{Isa, LANES};
+use super::tile::{Largest, are_small};
 use crate::conv::Conv;
 use crate::threads::{Threads, TileCut};
 
@@ -44,8 +45,12 @@ const NEAR: usize = 4;
 /// Cycles in which a pixel comes from beyond the second cache.
 const PIXEL: usize = 6;
 
-/// Output blocks whose products are in the cache at a time.
+/// Output blocks whose products are in the cache at a time: those of a large tile. The estimates take it for all.
 const PAIR: usize = 2;
+
+/// The same of small tiles, at most, where weights are far: a tile has one block, and what it reads at a point is
+/// still near for the next.
+const TOGETHER: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
@@ -220,24 +225,40 @@ impl Winograd {
         self.points() * odd(tiles) + 1
     }
 
-    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
+    /// Output blocks whose products at a point are made before those at the next, where register tiles
+    /// have so many pixels at most.
+    fn together(&self, most: [usize; 2]) -> usize {
+        let blocks = match are_small(most) {
+            false => PAIR,
+            // No more than that their products take half the room of what they read.
+            true if self.is_far() => TOGETHER.min(self.inputs() / 2).max(1),
+            true => 1,
+        };
+        blocks.min(self.groups.outputs)
+    }
+
+    /// Whether the weights come from beyond the second cache.
+    fn is_far(&self) -> bool {
+        self.packed_len() > FAR
+    }
+
+    /// Tiles of a part of the work, at most.
+    fn part_tiles(&self, threads: usize) -> usize {
         let all = self.all_tiles();
         match self.schedule(threads) {
-            Schedule::Chunked(chunks) => {
-                (self.all_inputs() + PAIR) * self.apart(all.div_ceil(chunks)) * threads
-            }
-            Schedule::Blocks(_) => (self.all_inputs() + PAIR) * self.apart(all) * threads,
+            Schedule::Chunked(chunks) => all.div_ceil(chunks),
+            Schedule::Blocks(_) => all,
         }
+    }
+
+    pub(crate) fn scratch_len(&self, isa: Isa, threads: usize) -> usize {
+        let blocks = self.all_inputs() + self.together(isa.run(Largest));
+        blocks * self.apart(self.part_tiles(threads)) * threads
     }
 
     /// Transforms of a point, and blocks, that tiles are cut from.
     pub(crate) fn tiled(&self, threads: usize) -> [usize; 2] {
-        let all = self.all_tiles();
-        let count = match self.schedule(threads) {
-            Schedule::Chunked(chunks) => all.div_ceil(chunks),
-            Schedule::Blocks(_) => all,
-        };
-        [count, self.all_outputs()]
+        [self.part_tiles(threads), self.all_outputs()]
     }
 
     /// Pixels of transforms that leave a thread's cache: all are written, and read for each pair of

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::{PAIR, Winograd};
 use crate::blocked::convolution::{Added, Tail, Work};
-use crate::blocked::layout::{FAR, Pixel};
+use crate::blocked::layout::Pixel;
 use crate::blocked::points;
-use crate::blocked::simd::{Kernel, LANES, Simd};
+use crate::blocked::simd::{Kernel, LANES, Simd, asking_ahead_pays};
 use crate::blocked::spaced::{Spaced, SpacedMut};
 use crate::blocked::tile::{Product, Reads, Sink, Start, are_small, rows};
 use crate::conv::Conv;
@@ -192,7 +192,7 @@ struct Back<'a, const A: usize, const M: usize, const B: usize, const N: usize> 
     work: &'a Work<'a>,
     /// The transforms of all input blocks.
     v: &'a [Pixel],
-    /// Room for the products of two blocks.
+    /// Room for the products of the blocks that are made together.
     m: &'a mut [Pixel],
     part: Part<'a>,
 }
@@ -207,6 +207,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let (groups, inputs) = (self.winograd.groups, self.winograd.inputs());
         let out = &self.part.out;
         let (blocks, apart) = (out.blocks(), self.winograd.apart(out.tiles().len()));
+        let together = self.winograd.together(S::TILE);
         let mut taps = Vec::with_capacity(inputs);
         let mut block = blocks.start;
         while block < blocks.end {
@@ -215,53 +216,61 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
             let first = group * inputs;
             taps.clear();
             taps.extend((first..first + inputs).map(|input| input * apart));
-            let j = if S::TILE[1] > 0 { PAIR.min(end - block) } else { 1 };
-            self.multiply(s, block, j, &taps);
-            for at in block..block + j {
+            let together = together.min(end - block);
+            self.multiply(s, block, together, &taps);
+            for at in block..block + together {
                 self.transform(s, at, (at - block) * apart);
             }
-            block += j;
+            block += together;
         }
     }
 }
 
 impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A, M, B, N> {
-    /// The products of `j` blocks at all points.
+    /// The products of so many blocks at all points.
     #[inline(always)]
-    fn multiply<S: Simd>(&mut self, s: S, block: usize, j: usize, taps: &[usize]) {
+    fn multiply<S: Simd>(&mut self, s: S, block: usize, together: usize, taps: &[usize]) {
         let (winograd, count) = (self.winograd, self.part.out.tiles().len());
         let (apart, down) = (winograd.apart(count), odd(count));
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let len = taps.len() * LANES;
+        // Blocks of a register tile.
+        let tile = if are_small(S::TILE) { 1 } else { PAIR };
         // Weights from far away pass by once: all tiles of a point, then all of the next.
-        let far = winograd.packed_len() > FAR;
+        let far = winograd.is_far();
         let points = if far { 1 } else { A * B };
-        // They push the transforms out of the second cache. Small tiles lose by requests of this kind.
-        let reads = if far && !are_small(S::TILE) { Reads::Far } else { Reads::Near };
+        // Such weights push the transforms out of the second cache, but to ask for these costs small tiles more.
+        let asks = far && !are_small(S::TILE) && asking_ahead_pays();
+        let reads = if asks { Reads::Far } else { Reads::Near };
         for point in (0..A * B).step_by(points) {
-            let ahead = (far && point + 1 < A * B).then(|| {
-                let next = &weights[(point + 1) * len..];
-                let second = if j == 2 { &next[stride..][..len] } else { &[] };
-                [&next[..len], second]
-            });
-            let product = Product {
-                input: self.v,
-                down,
-                taps,
-                full: taps.len(),
-                few: 0,
-                weights: &weights[point * len..],
-                stride,
-                weights_down: len,
-                ahead,
-                reads,
-                start: Start::Zero,
-                finish: None,
-            };
-            let at = point * down;
-            let out = Runs::of(&mut self.m[at..], apart, [points, down], count);
-            rows(s, &product, at, [points, count], j, &mut Sink { out, sum: None });
+            for first in (0..together).step_by(tile) {
+                let j = tile.min(together - first);
+                let next = if first + j < together { [point, first + j] } else { [point + 1, 0] };
+                let ahead = (far && next[0] < A * B).then(|| {
+                    [0, 1].map(|i| match next[1] + i < together && i < tile {
+                        true => &weights[(next[1] + i) * stride + next[0] * len..][..len],
+                        false => &[],
+                    })
+                });
+                let product = Product {
+                    input: self.v,
+                    down,
+                    taps,
+                    full: taps.len(),
+                    few: 0,
+                    weights: &weights[first * stride + point * len..],
+                    stride,
+                    weights_down: len,
+                    ahead,
+                    reads,
+                    start: Start::Zero,
+                    finish: None,
+                };
+                let at = point * down;
+                let out = Runs::of(&mut self.m[first * apart + at..], apart, [points, down], count);
+                rows(s, &product, at, [points, count], j, &mut Sink { out, sum: None });
+            }
         }
     }
 
