@@ -265,8 +265,7 @@ impl Kernel for Part<'_> {
         let full = taps.len() - if few > 0 { taps.len() / direct.groups.inputs } else { 0 };
         for picture in out.pictures() {
             let x = &x[picture * picture_len..][..picture_len];
-            // The input, pixels from a map and from a row to the next, and where the patch begins.
-            let (input, map, row_len, start) = if direct.is_pointwise() {
+            let (input, map, down, start) = if direct.is_pointwise() {
                 (x, area, out.width(), out.rows().start * out.width() + out.columns().start)
             } else {
                 let maps = scratch.chunks_exact_mut(strip.len());
@@ -277,100 +276,136 @@ impl Kernel for Part<'_> {
                 }
                 (&*scratch, strip.len(), strip.row(), 0)
             };
-            let mut block = out.blocks().start;
-            while block < out.blocks().end {
-                let group = block / direct.groups.outputs;
-                let end = out.blocks().end.min((group + 1) * direct.groups.outputs);
-                let j = if S::TILE[1] > 0 { 2.min(end - block) } else { 1 };
-                let at = group * direct.groups.inputs * map + start;
-                let far = direct.is_deep();
-                // Of a group the first block reads the pixels first; a strip was read when it was copied.
-                let leads = block == out.blocks().start || block == group * direct.groups.outputs;
-                // Here large tiles ask for one thing only: for weights, where these are far away.
-                let asks = are_small(S::TILE) || !far;
-                let fresh = asks && direct.is_pointwise() && leads;
-                let reads = if fresh { Reads::Fresh } else { Reads::Near };
-                let pair = Pair { block, j, at, row_len, full, few, far, reads };
-                pair.run(s, work, input, taps, picture, &mut out, sum.as_mut());
-                block += j;
-            }
+            let sums = Sums { direct, work, picture, input, map, down, start, taps, full, few };
+            sums.run(s, &mut out, sum.as_mut());
         }
     }
 }
 
-/// The blocks of a tile, in all of a patch.
-struct Pair {
-    block: usize,
-    j: usize,
-    /// Where the patch begins in the input.
-    at: usize,
-    row_len: usize,
+/// The sums of a patch of a picture.
+struct Sums<'a> {
+    direct: &'a Direct,
+    work: &'a Work<'a>,
+    picture: usize,
+    input: &'a [Pixel],
+    /// Pixels of the input from a map and from a row to the next, and from where a map begins to what is read.
+    map: usize,
+    down: usize,
+    start: usize,
+    taps: &'a [usize],
     /// Taps whose sixteen inputs are all channels, and the channels of the others.
     full: usize,
     few: usize,
-    /// Whether the weights are beyond the second cache.
-    far: bool,
-    reads: Reads,
 }
 
-impl Pair {
+impl Sums<'_> {
+    /// Block after block of outputs, each run after run of taps; or run after run.
     #[inline(always)]
     fn run<S: Simd>(
         &self,
         s: S,
-        work: &Work<'_>,
-        input: &[Pixel],
-        taps: &[usize],
-        picture: usize,
         out: &mut Patch<'_, Pixel>,
         mut sum: Option<&mut Patch<'_, Pixel>>,
     ) {
-        let &Pair { block, j, at, row_len, full, few, far, reads } = self;
-        let size = [out.rows().len(), out.columns().len()];
-        let stride = taps.len() * LANES;
-        let weights = &work.packed[block * stride..];
-        let finish = work.tail.finish(picture);
-        let tap = if full > 0 { LANES } else { few.max(1) };
-        let most = if are_small(S::TILE) { NEAR_WEIGHTS } else { WEIGHTS } / (j * tap);
-        let run = even(taps.len(), most);
-        for first in (0..taps.len()).step_by(run) {
-            let range: Range<usize> = first..(first + run).min(taps.len());
-            let last = range.end == taps.len();
-            // The next run of these blocks, or the first of the next ones.
-            let next = if last { [block + j, 0] } else { [block, range.end] };
-            let ahead = far.then(|| {
-                [0, 1].map(|i| {
-                    let (block, len) = (next[0] + i, run.min(taps.len() - next[1]));
-                    match i < j && block < out.blocks().end {
-                        true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
-                        false => &[],
-                    }
-                })
-            });
-            let start = match first {
-                0 => Start::Bias(&work.tail.bias[block..]),
-                _ => Start::Resume,
-            };
-            let residual = work.tail.residual_pixel(out.rows().start, out.columns().start);
-            let product = Product {
-                input,
-                down: row_len,
-                full: range.end.min(full).saturating_sub(range.start),
-                few,
-                taps: &taps[range],
-                weights: &weights[first * LANES..],
-                stride,
-                weights_down: 0,
-                ahead,
-                reads,
-                start,
-                finish: last.then(|| finish.at(block, residual)),
-            };
-            let mut sink = Sink {
-                out: out.runs(picture, block),
-                sum: sum.as_mut().map(|sum| sum.runs(picture, block)),
-            };
-            rows(s, &product, at, size, j, &mut sink);
+        let (taps, blocks, group) = (self.taps.len(), out.blocks(), self.direct.groups.outputs);
+        let most = if are_small(S::TILE) { NEAR_WEIGHTS } else { WEIGHTS };
+        let j = if S::TILE[1] > 0 { 2 } else { 1 };
+        let run = even(taps, most / (j * if self.full > 0 { LANES } else { self.few.max(1) }));
+        let tiles = || tiles(blocks.clone(), group, j);
+        let runs = || (0..taps).step_by(run).map(|first| first..(first + run).min(taps));
+        // All of the input passes for each tile of blocks, or all sums twice for each run: where the input
+        // leaves the second cache, what is less.
+        let inputs = self.direct.groups.inputs * self.map;
+        let sums = blocks.len() * out.rows().len() * out.columns().len();
+        let by_runs = are_small(S::TILE)
+            && inputs > INPUT
+            && tiles().count() * inputs > 2 * runs().count() * sums;
+        if by_runs {
+            for run in runs() {
+                for [block, j] in tiles() {
+                    let next = match block + j < blocks.end {
+                        true => [block + j, run.start],
+                        false => [blocks.start, run.end],
+                    };
+                    self.multiply(s, [block, j], run.clone(), next, out, sum.as_deref_mut());
+                }
+            }
+        } else {
+            for [block, j] in tiles() {
+                for run in runs() {
+                    let next = if run.end < taps { [block, run.end] } else { [block + j, 0] };
+                    self.multiply(s, [block, j], run, next, out, sum.as_deref_mut());
+                }
+            }
         }
     }
+
+    /// A run of taps, for a tile's blocks; then come those of the block and from the tap on that are `next`.
+    #[inline(always)]
+    fn multiply<S: Simd>(
+        &self,
+        s: S,
+        [block, j]: [usize; 2],
+        run: Range<usize>,
+        next: [usize; 2],
+        out: &mut Patch<'_, Pixel>,
+        sum: Option<&mut Patch<'_, Pixel>>,
+    ) {
+        let &Sums { direct, work, picture, input, down, taps, full, few, .. } = self;
+        let size = [out.rows().len(), out.columns().len()];
+        let group = block / direct.groups.outputs;
+        let stride = taps.len() * LANES;
+        let far = direct.is_deep();
+        // The next run of these blocks, or of others.
+        let ahead = far.then(|| {
+            [0, 1].map(|i| {
+                let (block, len) = (next[0] + i, run.len().min(taps.len() - next[1]));
+                match i < j && block < out.blocks().end {
+                    true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
+                    false => &[],
+                }
+            })
+        });
+        // Of a group the first blocks read the pixels first; a strip was read when it was copied. Here
+        // large tiles ask for one thing only: for weights, where these are far away.
+        let leads = block == out.blocks().start || block == group * direct.groups.outputs;
+        let asks = are_small(S::TILE) || !far;
+        let fresh = asks && direct.is_pointwise() && leads;
+        let last = run.end == taps.len();
+        let residual = work.tail.residual_pixel(out.rows().start, out.columns().start);
+        let finish = last.then(|| work.tail.finish(picture).at(block, residual));
+        let product = Product {
+            input,
+            down,
+            full: run.end.min(full).saturating_sub(run.start),
+            few,
+            weights: &work.packed[block * stride + run.start * LANES..],
+            stride,
+            weights_down: 0,
+            ahead,
+            reads: if fresh { Reads::Fresh } else { Reads::Near },
+            start: match run.start {
+                0 => Start::Bias(&work.tail.bias[block..]),
+                _ => Start::Resume,
+            },
+            taps: &taps[run],
+            finish,
+        };
+        let mut sink =
+            Sink { out: out.runs(picture, block), sum: sum.map(|sum| sum.runs(picture, block)) };
+        let at = group * direct.groups.inputs * self.map + self.start;
+        rows(s, &product, at, size, j, &mut sink);
+    }
+}
+
+/// The blocks that are summed up together, of groups of so many: the first, and how many.
+fn tiles(blocks: Range<usize>, group: usize, most: usize) -> impl Iterator<Item = [usize; 2]> {
+    let mut next = blocks.start;
+    std::iter::from_fn(move || {
+        let block = next;
+        let end = blocks.end.min((block / group + 1) * group);
+        let count = most.min(end.saturating_sub(block));
+        next += count;
+        (count > 0).then_some([block, count])
+    })
 }

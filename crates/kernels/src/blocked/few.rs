@@ -3,7 +3,7 @@
 
 use super::layout::Pixel;
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{even, places};
+use super::tile::{are_small, even, places};
 use crate::threads::Runs;
 
 /// Outputs, at most.
@@ -43,9 +43,9 @@ impl Kernel for Pixels {
     }
 }
 
-/// Vectors whose sums registers hold: two where they hold tiles of two blocks.
+/// Vectors whose sums registers hold: two where tiles are large.
 const fn vectors<S: Simd>() -> usize {
-    if S::TILE[1] > 0 { VECTORS } else { 1 }
+    if are_small(S::TILE) { 1 } else { VECTORS }
 }
 
 impl Kernel for Few<'_> {

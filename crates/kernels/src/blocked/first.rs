@@ -234,13 +234,11 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
                 let Some(numbers) = planes[tap + at..].first_chunk::<P>() else {
                     unreachable!("a tap reads within the strip")
                 };
-                let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j][t].0));
-                for p in 0..P {
-                    let x = s.splat(numbers[p]);
-                    for j in 0..J {
-                        sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
-                    }
-                }
+                s.multiply(
+                    numbers.each_ref(),
+                    std::array::from_fn(|j| &weights[j][t].0),
+                    &mut sums,
+                );
             }
             sink.after(place).store(s, &finish.after(place), sums);
         }

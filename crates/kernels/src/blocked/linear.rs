@@ -7,6 +7,7 @@ use super::Destination;
 use super::filters::Places;
 use super::layout::{FAR, Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd, asking_ahead_pays};
+use super::tile::are_small;
 use crate::threads::{Maps, Patch, Threads};
 
 /// Blocks of outputs whose weights lie together: for each input so many vectors.
@@ -137,7 +138,7 @@ impl Kernel for Group<'_> {
         let piece = PIECE / count;
         let asks = self.linear.packed_len() > FAR && asking_ahead_pays();
         // With registers for two blocks of fourteen pixels there are enough for four of six.
-        let wide = S::TILE[1] > 0;
+        let wide = !are_small(S::TILE);
         for first in (0..inputs).step_by(piece) {
             let end = (first + piece).min(inputs);
             let mut picture = self.y.pictures().start;

@@ -7,7 +7,7 @@
 
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::strip::Strip;
-use super::tile::{even, instance};
+use super::tile::{are_small, even, instance};
 use super::{Pixel, blocks};
 use crate::conv::Conv;
 use crate::threads::Runs;
@@ -181,7 +181,7 @@ const fn most<S: Simd>() -> usize {
 
 /// The most pixels of a tile.
 const fn pixels<S: Simd>() -> usize {
-    if S::TILE[1] > 0 { 2 } else { 1 }
+    if are_small(S::TILE) { 1 } else { 2 }
 }
 
 /// All maps of the output.

@@ -1,4 +1,5 @@
 use super::simd::{Isa, Kernel, LANES, Simd};
+use super::tile::are_small;
 
 /// Multiply-adds that stay in registers, as fast as the machine does them: what kernels are measured
 /// against. Gives the floating-point operations of the `rounds`, two for each multiply-add.
@@ -20,7 +21,7 @@ impl Kernel for Registers {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> ([f32; LANES], usize) {
         // As many as hide the latency of one, and fit into the registers.
-        if S::TILE[1] > 0 { self.chains::<S, 12>(s) } else { self.chains::<S, 6>(s) }
+        if are_small(S::TILE) { self.chains::<S, 6>(s) } else { self.chains::<S, 12>(s) }
     }
 }
 

@@ -146,6 +146,17 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The larger; what is not a number in either stays so.
     fn larger(self, a: Self::V, b: Self::V) -> Self::V;
 
+    /// Adds to the sums of `P` pixels and `J` blocks a number of each pixel times its weights.
+    #[inline(always)]
+    fn multiply<const P: usize, const J: usize>(
+        self,
+        x: [&f32; P],
+        weights: [&Lanes; J],
+        sums: &mut [[Self::V; J]; P],
+    ) {
+        pixel_by_pixel(self, x, weights, sums);
+    }
+
     /// Asks for a line that will soon be read or written.
     #[inline(always)]
     fn prefetch(self, _line: &Lanes) {}
@@ -163,6 +174,23 @@ pub(crate) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn relu(self, x: Self::V) -> Self::V {
         self.max(self.zero(), x)
+    }
+}
+
+/// [`Simd::multiply`] with the weights of all blocks in registers.
+#[inline(always)]
+fn pixel_by_pixel<S: Simd, const P: usize, const J: usize>(
+    s: S,
+    x: [&f32; P],
+    weights: [&Lanes; J],
+    sums: &mut [[S::V; J]; P],
+) {
+    let weights: [S::V; J] = std::array::from_fn(|j| s.load(weights[j]));
+    for p in 0..P {
+        let x = s.splat(*x[p]);
+        for j in 0..J {
+            sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+        }
     }
 }
 
@@ -236,7 +264,7 @@ fn each(mut a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Kernel, LANES, Lanes, Simd};
+    use super::{Kernel, LANES, Lanes, Simd, pixel_by_pixel};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -357,12 +385,42 @@ mod x86 {
     // no alignment.
     impl Simd for Avx2 {
         type V = [__m256; 2];
-        const TILE: [usize; 2] = [6, 0];
+        const TILE: [usize; 2] = [6, 3];
 
         #[inline(always)]
         fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
             // SAFETY: as above.
             unsafe { with_avx2(self, kernel) }
+        }
+
+        /// Of two blocks the weights come register by register, while the numbers of all pixels are kept:
+        /// three of these, one of those and twelve sums are the sixteen registers.
+        #[inline(always)]
+        fn multiply<const P: usize, const J: usize>(
+            self,
+            x: [&f32; P],
+            weights: [&Lanes; J],
+            sums: &mut [[[__m256; 2]; J]; P],
+        ) {
+            if J == 1 {
+                return pixel_by_pixel(self, x, weights, sums);
+            }
+            let mut numbers = [self.zero()[0]; P];
+            for p in 0..P {
+                numbers[p] = self.splat(*x[p])[0];
+            }
+            for j in 0..J {
+                let halves = halves(weights[j]);
+                for half in 0..2 {
+                    // SAFETY: as above.
+                    let weights = unsafe { _mm256_loadu_ps(halves[half].as_ptr()) };
+                    for p in 0..P {
+                        let sum = &mut sums[p][j][half];
+                        // SAFETY: as above.
+                        *sum = unsafe { _mm256_fmadd_ps(numbers[p], weights, *sum) };
+                    }
+                }
+            }
         }
 
         #[inline(always)]

@@ -340,8 +340,8 @@ pub(crate) fn span(most: [usize; 2], [rows, len]: [usize; 2]) -> bool {
 
 /// Whether tiles, which have so many pixels at most, are small. What one reads serves few sums: weights
 /// should come from the first cache, pixels be asked for early, and tiles be whole where rows are short.
-pub(crate) const fn are_small([_, two]: [usize; 2]) -> bool {
-    two == 0
+pub(crate) const fn are_small([one, two]: [usize; 2]) -> bool {
+    two < one
 }
 
 /// Cuts a row of `len` pixels into tiles of `most` at most, as even as they can be: for those of either
@@ -417,93 +417,96 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
         let (ahead, reads) = if ASKS { (ahead, reads) } else { (None, Reads::Near) };
         let times = (rows * count * taps.len()).max(1);
         let asked = ahead.map_or(0, |lines| lines[0].len().div_ceil(times));
-        for (tile, place) in places([rows, count], P).enumerate() {
+        let mut ahead = ahead.map(|lines| lines.map(<[Pixel]>::iter));
+        for row in 0..rows {
             let weights: [&[[Pixel; LANES]]; J] = std::array::from_fn(|j| {
-                &weights[place[0] * weights_down + j * stride..].as_chunks().0[..taps.len()]
+                &weights[row * weights_down + j * stride..].as_chunks().0[..taps.len()]
             });
-            let pixel = first + place[1];
-            let at = at + place[0] * down + pixel;
-            // From there to each pixel, where they lie in several rows.
-            let mut spread = [0; P];
-            if SPANS {
-                let (mut between, mut left) =
-                    (pixel / width * (down - width), width - pixel % width);
-                for (p, spread) in spread.iter_mut().enumerate() {
-                    if left == 0 {
-                        (between, left) = (between + down - width, width);
+            let finish = finish.map(|finish| finish.after([row, 0]));
+            let mut sink = sink.after([row, 0]);
+            for pixel in (0..count * P).step_by(P) {
+                let at = at + row * down + first + pixel;
+                // From there to each pixel, where they lie in several rows.
+                let spread = if SPANS { spread(first + pixel, width, down) } else { [0; P] };
+                let finish = finish.map(|finish| finish.after([0, pixel]));
+                let mut sink = sink.after([0, pixel]);
+                let mut sums = [[s.zero(); J]; P];
+                match start {
+                    Start::Zero => {}
+                    Start::Bias(bias) => {
+                        let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
+                        sums = [bias; P];
                     }
-                    left -= 1;
-                    *spread = between + p;
-                }
-            }
-            let finish = finish.map(|finish| finish.after(place));
-            let mut sink = sink.after(place);
-            let mut sums = [[s.zero(); J]; P];
-            match start {
-                Start::Zero => {}
-                Start::Bias(bias) => {
-                    let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
-                    sums = [bias; P];
-                }
-                Start::Resume => {
-                    for j in 0..J {
-                        let before = sink.out.run::<P>(j);
-                        for p in 0..P {
-                            sums[p][j] = s.load(&before[p].0);
-                        }
-                    }
-                }
-            }
-            if let Some(finish) = &finish {
-                sink.ask::<S, P, J>(s, finish);
-            }
-            for (t, tap) in taps.iter().enumerate() {
-                if let Some(ahead) = ahead {
-                    let first = (tile * taps.len() + t) * asked;
-                    for lines in ahead {
-                        for line in lines.iter().skip(first).take(asked) {
-                            s.prefetch_far(&line.0);
-                        }
-                    }
-                }
-                let later = match reads {
-                    Reads::Near => None,
-                    Reads::Fresh => Some(tap + at + P),
-                    Reads::Far => taps.get(t + TAPS_AHEAD).map(|tap| tap + at),
-                };
-                if let Some(later) = later.and_then(|first| input.get(first..)) {
-                    later.iter().take(P).for_each(|pixel| s.prefetch(&pixel.0));
-                }
-                let input = &input[tap + at..];
-                let pixels: [&Pixel; P] = match SPANS {
-                    true => std::array::from_fn(|p| &input[spread[p]]),
-                    false => match input.first_chunk::<P>() {
-                        Some(pixels) => pixels.each_ref(),
-                        None => unreachable!("a tap reads within the input"),
-                    },
-                };
-                let weights: [&[[Pixel; STEP]]; J] =
-                    std::array::from_fn(|j| weights[j][t].as_chunks().0);
-                let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
-                for step in 0..steps {
-                    for i in 0..STEP {
-                        let weights: [S::V; J] =
-                            std::array::from_fn(|j| s.load(&weights[j][step][i].0));
-                        for p in 0..P {
-                            let x = s.splat(pixels[p].0[step * STEP + i]);
-                            for j in 0..J {
-                                sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+                    Start::Resume => {
+                        for j in 0..J {
+                            let before = sink.out.run::<P>(j);
+                            for p in 0..P {
+                                sums[p][j] = s.load(&before[p].0);
                             }
                         }
                     }
                 }
-            }
-            match finish {
-                Some(finish) => sink.store(s, &finish, sums),
-                None => sink.store_partial(s, sums),
+                if let Some(finish) = &finish {
+                    sink.ask::<S, P, J>(s, finish);
+                }
+                for (t, tap) in taps.iter().enumerate() {
+                    if let Some(ahead) = &mut ahead {
+                        for lines in ahead {
+                            lines.by_ref().take(asked).for_each(|line| s.prefetch_far(&line.0));
+                        }
+                    }
+                    let later = match reads {
+                        Reads::Near => None,
+                        Reads::Fresh => Some(tap + at + P),
+                        Reads::Far => taps.get(t + TAPS_AHEAD).map(|tap| tap + at),
+                    };
+                    if let Some(later) = later.and_then(|first| input.get(first..))
+                        && let Some(later) = later.first_chunk::<P>()
+                    {
+                        later.iter().for_each(|pixel| s.prefetch(&pixel.0));
+                    }
+                    let input = &input[tap + at..];
+                    let pixels: [&Pixel; P] = match SPANS {
+                        true => std::array::from_fn(|p| &input[spread[p]]),
+                        false => match input.first_chunk::<P>() {
+                            Some(pixels) => pixels.each_ref(),
+                            None => unreachable!("a tap reads within the input"),
+                        },
+                    };
+                    let weights: [&[[Pixel; STEP]]; J] =
+                        std::array::from_fn(|j| weights[j][t].as_chunks().0);
+                    let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
+                    for step in 0..steps {
+                        for i in 0..STEP {
+                            let numbers = std::array::from_fn(|p| &pixels[p].0[step * STEP + i]);
+                            let weights = std::array::from_fn(|j| &weights[j][step][i].0);
+                            s.multiply(numbers, weights, &mut sums);
+                        }
+                    }
+                }
+                match finish {
+                    Some(finish) => sink.store(s, &finish, sums),
+                    None => sink.store_partial(s, sums),
+                }
             }
         }
     }
+}
+
+/// From the first of `P` pixels, which is that many from the beginning of rows of `width` pixels, to each,
+/// where rows begin `down` pixels apart.
+#[inline(always)]
+fn spread<const P: usize>(first: usize, width: usize, down: usize) -> [usize; P] {
+    let mut spread = [0; P];
+    let (mut between, mut left) = (first / width * (down - width), width - first % width);
+    for (p, spread) in spread.iter_mut().enumerate() {
+        if left == 0 {
+            (between, left) = (between + down - width, width);
+        }
+        left -= 1;
+        *spread = between + p;
+    }
+    spread
 }
 
 #[cfg(test)]

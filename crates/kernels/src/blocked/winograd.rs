@@ -232,6 +232,7 @@ impl Winograd {
             false => PAIR,
             // No more than that their products take half the room of what they read.
             true if self.is_far() => TOGETHER.min(self.inputs() / 2).max(1),
+            true if most[1] > 0 => PAIR,
             true => 1,
         };
         blocks.min(self.groups.outputs)

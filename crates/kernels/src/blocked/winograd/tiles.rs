@@ -236,7 +236,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let weights = &self.work.packed[block * stride..];
         let len = taps.len() * LANES;
         // Blocks of a register tile.
-        let tile = if are_small(S::TILE) { 1 } else { PAIR };
+        let tile = if S::TILE[1] > 0 { PAIR } else { 1 };
         // Weights from far away pass by once: all tiles of a point, then all of the next.
         let far = winograd.is_far();
         let points = if far { 1 } else { A * B };
