@@ -7,6 +7,7 @@ use super::few::{self, Few};
 use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
+use super::spaced::Windows;
 use super::strip::{Strip, share};
 use super::tile::{self, Finish, Largest, Sink, cut, even, instance, places};
 use crate::conv::Conv;
@@ -224,21 +225,22 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
     fn run<S: Simd>(self, s: S) {
         let Compute { product, at, count: [rows, count], sink } = self;
         let Product { planes, down, taps, weights, bias, finish } = *product;
-        let weights: [&[Pixel]; J] =
-            std::array::from_fn(|j| &weights[j * taps.len()..][..taps.len()]);
+        let (pairs, last) = taps.as_chunks::<2>();
+        let weights: [(&[[Pixel; 2]], &[Pixel]); J] =
+            std::array::from_fn(|j| weights[j * taps.len()..][..taps.len()].as_chunks());
         let bias: [S::V; J] = std::array::from_fn(|j| s.load(&bias[j].0));
         for place in places([rows, count], P) {
-            let at = at + place[0] * down + place[1];
+            let numbers = Windows::<f32, P>::of(&planes[at + place[0] * down + place[1]..]);
             let mut sums = [bias; P];
-            for (t, tap) in taps.iter().enumerate() {
-                let Some(numbers) = planes[tap + at..].first_chunk::<P>() else {
-                    unreachable!("a tap reads within the strip")
-                };
-                s.multiply(
-                    numbers.each_ref(),
-                    std::array::from_fn(|j| &weights[j][t].0),
-                    &mut sums,
-                );
+            for (t, pair) in pairs.iter().enumerate() {
+                for i in 0..2 {
+                    let weights = std::array::from_fn(|j| &weights[j].0[t][i].0);
+                    s.multiply(numbers.at(pair[i]).each_ref(), weights, &mut sums);
+                }
+            }
+            if let Some(tap) = last.first() {
+                let weights = std::array::from_fn(|j| &weights[j].1[0].0);
+                s.multiply(numbers.at(*tap).each_ref(), weights, &mut sums);
             }
             sink.after(place).store(s, &finish.after(place), sums);
         }

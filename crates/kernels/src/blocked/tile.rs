@@ -7,6 +7,7 @@
 
 use super::layout::Pixel;
 use super::simd::{Kernel, LANES, Simd};
+use super::spaced::Windows;
 use crate::threads::Runs;
 
 /// Inputs of a tap that are multiplied in one go.
@@ -428,6 +429,7 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
                 let at = at + row * down + first + pixel;
                 // From there to each pixel, where they lie in several rows.
                 let spread = if SPANS { spread(first + pixel, width, down) } else { [0; P] };
+                let windows = Windows::<Pixel, P>::of(&input[at..]);
                 let finish = finish.map(|finish| finish.after([0, pixel]));
                 let mut sink = sink.after([0, pixel]);
                 let mut sums = [[s.zero(); J]; P];
@@ -449,6 +451,7 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
                 if let Some(finish) = &finish {
                     sink.ask::<S, P, J>(s, finish);
                 }
+                let mut steps = LANES / STEP;
                 for (t, tap) in taps.iter().enumerate() {
                     if let Some(ahead) = &mut ahead {
                         for lines in ahead {
@@ -465,17 +468,15 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
                     {
                         later.iter().for_each(|pixel| s.prefetch(&pixel.0));
                     }
-                    let input = &input[tap + at..];
                     let pixels: [&Pixel; P] = match SPANS {
-                        true => std::array::from_fn(|p| &input[spread[p]]),
-                        false => match input.first_chunk::<P>() {
-                            Some(pixels) => pixels.each_ref(),
-                            None => unreachable!("a tap reads within the input"),
-                        },
+                        true => std::array::from_fn(|p| &input[at + tap + spread[p]]),
+                        false => windows.at(*tap).each_ref(),
                     };
                     let weights: [&[[Pixel; STEP]]; J] =
                         std::array::from_fn(|j| weights[j][t].as_chunks().0);
-                    let steps = if t < full { LANES / STEP } else { few.min(LANES).div_ceil(STEP) };
+                    if t == full {
+                        steps = few.min(LANES).div_ceil(STEP);
+                    }
                     for step in 0..steps {
                         for i in 0..STEP {
                             let numbers = std::array::from_fn(|p| &pixels[p].0[step * STEP + i]);
