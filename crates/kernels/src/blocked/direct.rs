@@ -15,11 +15,13 @@ use super::tile::{Product, Reads, Sink, Start, are_small, even, rows, span};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
-/// Pixels of input that a part of the work reads: a quarter of a second cache of 1 MiB, or half of it.
+/// Pixels of input that a part of the work reads, and more than which may not be there when they are read again: a
+/// quarter of a second cache of 1 MiB, or half of one of 512 KiB.
 const INPUT: usize = (256 << 10) / size_of::<Pixel>();
-/// Pixels of weights that a run of taps has where tiles are small: three quarters of a first cache of 32 KiB.
+/// Pixels of weights that a run of taps has for all blocks of a tile, where tiles are small: three quarters of a
+/// first cache of 32 KiB.
 const NEAR_WEIGHTS: usize = (24 << 10) / size_of::<Pixel>();
-/// The same where they are large, for all blocks of a tile: half of a second cache.
+/// The same where they are large: half of a second cache.
 const WEIGHTS: usize = (512 << 10) / size_of::<Pixel>();
 
 #[derive(Clone, Debug)]
@@ -298,56 +300,61 @@ struct Sums<'a> {
     few: usize,
 }
 
+/// A step on the way to the sums: the first of some blocks of outputs and how many they are, and a run of taps.
+type Step = ([usize; 2], Range<usize>);
+
 impl Sums<'_> {
     /// Block after block of outputs, each run after run of taps; or run after run.
     #[inline(always)]
-    fn run<S: Simd>(
-        &self,
-        s: S,
-        out: &mut Patch<'_, Pixel>,
-        mut sum: Option<&mut Patch<'_, Pixel>>,
-    ) {
+    fn run<S: Simd>(&self, s: S, out: &mut Patch<'_, Pixel>, sum: Option<&mut Patch<'_, Pixel>>) {
         let (taps, blocks, group) = (self.taps.len(), out.blocks(), self.direct.groups.outputs);
         let most = if are_small(S::TILE) { NEAR_WEIGHTS } else { WEIGHTS };
-        let j = if S::TILE[1] > 0 { 2 } else { 1 };
-        let run = even(taps, most / (j * if self.full > 0 { LANES } else { self.few.max(1) }));
-        let tiles = || tiles(blocks.clone(), group, j);
+        let together = if S::TILE[1] > 0 { 2.min(group) } else { 1 };
+        let tap = if self.full > 0 { LANES } else { self.few.max(1) };
+        let run = even(taps, most / (together * tap));
+        let pairs = || pairs(blocks.clone(), group, together);
         let runs = || (0..taps).step_by(run).map(|first| first..(first + run).min(taps));
-        // All of the input passes for each tile of blocks, or all sums twice for each run: where the input
+        // All that is read passes for each pair of blocks, or all sums twice for each run: where the former
         // leaves the second cache, what is less.
-        let inputs = self.direct.groups.inputs * self.map;
-        let sums = blocks.len() * out.rows().len() * out.columns().len();
+        let pixels = out.rows().len() * out.columns().len();
+        let map = if self.direct.is_pointwise() { pixels } else { self.map };
+        let (inputs, sums) = (self.direct.groups.inputs * map, blocks.len() * pixels);
         let by_runs = are_small(S::TILE)
             && inputs > INPUT
-            && tiles().count() * inputs > 2 * runs().count() * sums;
-        if by_runs {
-            for run in runs() {
-                for [block, j] in tiles() {
-                    let next = match block + j < blocks.end {
-                        true => [block + j, run.start],
-                        false => [blocks.start, run.end],
-                    };
-                    self.multiply(s, [block, j], run.clone(), next, out, sum.as_deref_mut());
-                }
+            && pairs().count() * inputs > 2 * runs().count() * sums;
+        match by_runs {
+            true => {
+                let steps = runs().flat_map(|run| pairs().map(move |pair| (pair, run.clone())));
+                self.take(s, steps, out, sum);
             }
-        } else {
-            for [block, j] in tiles() {
-                for run in runs() {
-                    let next = if run.end < taps { [block, run.end] } else { [block + j, 0] };
-                    self.multiply(s, [block, j], run, next, out, sum.as_deref_mut());
-                }
+            false => {
+                let steps = pairs().flat_map(|pair| runs().map(move |run| (pair, run)));
+                self.take(s, steps, out, sum);
             }
         }
     }
 
-    /// A run of taps, for a tile's blocks; then come those of the block and from the tap on that are `next`.
+    #[inline(always)]
+    fn take<S: Simd>(
+        &self,
+        s: S,
+        steps: impl Iterator<Item = Step>,
+        out: &mut Patch<'_, Pixel>,
+        mut sum: Option<&mut Patch<'_, Pixel>>,
+    ) {
+        let mut steps = steps.peekable();
+        while let Some(step) = steps.next() {
+            self.multiply(s, step, steps.peek(), out, sum.as_deref_mut());
+        }
+    }
+
+    /// A step, and what it asks for: the weights of the next.
     #[inline(always)]
     fn multiply<S: Simd>(
         &self,
         s: S,
-        [block, j]: [usize; 2],
-        run: Range<usize>,
-        next: [usize; 2],
+        ([block, j], run): Step,
+        next: Option<&Step>,
         out: &mut Patch<'_, Pixel>,
         sum: Option<&mut Patch<'_, Pixel>>,
     ) {
@@ -355,15 +362,14 @@ impl Sums<'_> {
         let size = [out.rows().len(), out.columns().len()];
         let group = block / direct.groups.outputs;
         let stride = taps.len() * LANES;
+        let weights = |block: usize, run: &Range<usize>| {
+            &work.packed[block * stride..][run.start * LANES..run.end * LANES]
+        };
         let far = direct.is_deep();
-        // The next run of these blocks, or of others.
         let ahead = far.then(|| {
-            [0, 1].map(|i| {
-                let (block, len) = (next[0] + i, run.len().min(taps.len() - next[1]));
-                match i < j && block < out.blocks().end {
-                    true => &work.packed[block * stride + next[1] * LANES..][..len * LANES],
-                    false => &[],
-                }
+            [0, 1].map(|i| match next {
+                Some(([block, j], run)) if i < *j => weights(block + i, run),
+                _ => &[],
             })
         });
         // Of a group the first blocks read the pixels first; a strip was read when it was copied. Here
@@ -398,14 +404,13 @@ impl Sums<'_> {
     }
 }
 
-/// The blocks that are summed up together, of groups of so many: the first, and how many.
-fn tiles(blocks: Range<usize>, group: usize, most: usize) -> impl Iterator<Item = [usize; 2]> {
+/// Blocks of outputs that are summed up together, of groups of so many: the first, and how many.
+fn pairs(blocks: Range<usize>, group: usize, most: usize) -> impl Iterator<Item = [usize; 2]> {
     let mut next = blocks.start;
     std::iter::from_fn(move || {
         let block = next;
         let end = blocks.end.min((block / group + 1) * group);
-        let count = most.min(end.saturating_sub(block));
-        next += count;
-        (count > 0).then_some([block, count])
+        next = end.min(block + most);
+        (block < end).then_some([block, next - block])
     })
 }

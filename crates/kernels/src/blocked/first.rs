@@ -225,6 +225,7 @@ impl<const P: usize, const J: usize> Kernel for Compute<'_, '_, '_, P, J> {
     fn run<S: Simd>(self, s: S) {
         let Compute { product, at, count: [rows, count], sink } = self;
         let Product { planes, down, taps, weights, bias, finish } = *product;
+        // Two taps at a time: a tap is so little that the loop about it shows.
         let (pairs, last) = taps.as_chunks::<2>();
         let weights: [(&[[Pixel; 2]], &[Pixel]); J] =
             std::array::from_fn(|j| weights[j * taps.len()..][..taps.len()].as_chunks());

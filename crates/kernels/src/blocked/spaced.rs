@@ -87,7 +87,7 @@ impl<'a, T, const N: usize> Windows<'a, T, N> {
     pub(crate) fn at(&self, i: usize) -> &'a [T; N] {
         assert!(i <= self.last, "within the slice");
         // SAFETY: the slice is borrowed, and holds `N` values from the `last` on, so from any before.
-        unsafe { &*self.first.add(i).cast() }
+        unsafe { &*self.first.add(i).cast::<[T; N]>() }
     }
 }
 

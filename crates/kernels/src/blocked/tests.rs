@@ -97,8 +97,9 @@ fn shape(draws: &mut Draws) -> Conv {
     }
 }
 
-/// With weights beyond the second cache: of many taps, and at each of the points of a transform.
-fn deep() -> [Conv; 2] {
+/// With weights beyond the second cache: of many taps, at each of the points of a transform, and twice beside an
+/// input that leaves it as well.
+fn deep() -> [Conv; 4] {
     let taps = Conv {
         batch: 2,
         input: [272, 3, 5],
@@ -111,7 +112,9 @@ fn deep() -> [Conv; 2] {
     };
     let points =
         Conv { input: [128, 5, 6], output: [144, 5, 6], kernel: [3, 3], pad: [1; 4], ..taps };
-    [taps, points]
+    let runs = Conv { batch: 1, input: [2064, 3, 11], output: [80, 3, 11], ..taps };
+    let strip = Conv { input: [512, 10, 10], output: [48, 5, 5], stride: [2, 2], ..points };
+    [taps, points, runs, Conv { batch: 1, ..strip }]
 }
 
 /// So many numbers, an infinity and a NaN among them.
@@ -358,7 +361,7 @@ fn every_ending_is_that_of_separate_steps() {
 
 #[test]
 fn a_residual_of_another_size_is_refused() {
-    let [conv, _] = deep();
+    let [conv, ..] = deep();
     let Conv { batch, output: [o, h, w], .. } = conv;
     let convolution = Convolution::new(Isa::Portable, Algorithm::Direct, &conv).unwrap();
     let threads = Threads::new(1);

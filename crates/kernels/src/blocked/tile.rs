@@ -10,7 +10,7 @@ use super::simd::{Kernel, LANES, Simd};
 use super::spaced::Windows;
 use crate::threads::Runs;
 
-/// Inputs of a tap that are multiplied in one go.
+/// Inputs of a tap that are multiplied in one go: of four the compiler mixes the loads, and sums leave the registers.
 const STEP: usize = 2;
 
 /// By so many taps ahead pixels that are far are asked for.
@@ -339,8 +339,9 @@ pub(crate) fn span(most: [usize; 2], [rows, len]: [usize; 2]) -> bool {
     are_small(most) && rows > 1 && sizes.any(|[_, pixels, _]| pixels + 1 < most[0])
 }
 
-/// Whether tiles, which have so many pixels at most, are small. What one reads serves few sums: weights
-/// should come from the first cache, pixels be asked for early, and tiles be whole where rows are short.
+/// Whether tiles, which have so many pixels at most, are small: of two blocks they have fewer than of one, or
+/// none. What one reads serves few sums: weights should come from the first cache, pixels be asked for early, and
+/// tiles be whole where rows are short.
 pub(crate) const fn are_small([one, two]: [usize; 2]) -> bool {
     two < one
 }
@@ -494,8 +495,8 @@ impl<const P: usize, const J: usize, const ASKS: bool, const SPANS: bool> Kernel
     }
 }
 
-/// From the first of `P` pixels, which is that many from the beginning of rows of `width` pixels, to each,
-/// where rows begin `down` pixels apart.
+/// How far `P` pixels, from the `first` on in rows of `width`, lie behind where the first would if nothing were
+/// between the rows, which begin `down` pixels apart.
 #[inline(always)]
 fn spread<const P: usize>(first: usize, width: usize, down: usize) -> [usize; P] {
     let mut spread = [0; P];
@@ -521,13 +522,14 @@ mod tests {
         assert_eq!(shape([14, 14], 28, 4), [14, 2]);
         assert_eq!(shape([14, 14], 55, 4), [14, 2]);
         assert_eq!(shape([14, 14], 17, 1), [9, 1]);
+        assert_eq!([shape([6, 3], 7, 4), shape([6, 3], 7, 1)], [[3, 2], [4, 1]]);
     }
 
     #[test]
     fn tiles_span_rows_that_would_cut_them_short() {
         let spanned = (1..=30).filter(|&len| span([6, 0], [2, len])).collect::<Vec<_>>();
         assert_eq!(spanned, [1, 2, 3, 4, 7, 8, 9, 13, 14, 19]);
-        assert!(!span([6, 0], [1, 7]) && !span([14, 14], [7, 7]));
+        assert!(span([6, 3], [2, 7]) && !span([6, 0], [1, 7]) && !span([14, 14], [7, 7]));
     }
 
     #[test]

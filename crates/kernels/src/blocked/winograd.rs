@@ -45,11 +45,12 @@ const NEAR: usize = 4;
 /// Cycles in which a pixel comes from beyond the second cache.
 const PIXEL: usize = 6;
 
-/// Output blocks whose products are in the cache at a time: those of a large tile. The estimates take it for all.
+/// Output blocks whose products are in the cache at a time: those of a tile, where it can have two. The estimates
+/// take it for all.
 const PAIR: usize = 2;
 
-/// The same of small tiles, at most, where weights are far: a tile has one block, and what it reads at a point is
-/// still near for the next.
+/// The same of small tiles, at most, where weights are far: what a tile reads at a point is still near for the next
+/// blocks.
 const TOGETHER: usize = 4;
 
 #[derive(Clone, Debug)]
