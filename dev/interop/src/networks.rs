@@ -16,7 +16,7 @@ pub fn chosen() -> Vec<&'static Architecture> {
     }
 }
 
-/// All but those of more than 60 million parameters, files of hundreds of megabytes, of which a smaller
+/// All but those of more than 40 million parameters, files of hundreds of megabytes, of which a smaller
 /// one of the same family and edition has the same kinds of operations.
 fn few() -> Vec<&'static Architecture> {
     let repeats = |entry: &Architecture| {
@@ -26,7 +26,7 @@ fn few() -> Vec<&'static Architecture> {
                 && operations(other) == operations(entry)
         })
     };
-    striate_zoo::all().filter(|e| e.totals.params <= 60_000_000 || !repeats(e)).collect()
+    striate_zoo::all().filter(|e| e.totals.params <= 40_000_000 || !repeats(e)).collect()
 }
 
 /// The kinds of operations of a network.
@@ -76,7 +76,7 @@ mod tests {
                 (other.family, other.edition) == (entry.family, entry.edition)
                     && operations(other) == operations(entry)
             };
-            assert!(entry.totals.params > 60_000_000, "{}", entry.name);
+            assert!(entry.totals.params > 40_000_000, "{}", entry.name);
             assert!(few.iter().any(relative), "{}", entry.name);
         }
         assert!(is_tried("vgg11_bn") && is_tried("vgg16_keras") && !is_tried("vgg19"));

@@ -334,6 +334,7 @@ impl Sums<'_> {
         }
     }
 
+    /// Takes all steps, each with a look at the next.
     #[inline(always)]
     fn take<S: Simd>(
         &self,
