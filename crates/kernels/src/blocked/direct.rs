@@ -11,7 +11,7 @@ use super::filters::Places;
 use super::layout::{Pixel, blocks};
 use super::simd::{Kernel, LANES, Simd};
 use super::strip::{Strip, share};
-use super::tile::{Product, Reads, Sink, Start, are_small, even, rows, span};
+use super::tile::{Product, Reads, Sink, Start, are_small, even, most_blocks, rows, span};
 use crate::conv::Conv;
 use crate::threads::{Patch, Threads};
 
@@ -309,7 +309,7 @@ impl Sums<'_> {
     fn run<S: Simd>(&self, s: S, out: &mut Patch<'_, Pixel>, sum: Option<&mut Patch<'_, Pixel>>) {
         let (taps, blocks, group) = (self.taps.len(), out.blocks(), self.direct.groups.outputs);
         let most = if are_small(S::TILE) { NEAR_WEIGHTS } else { WEIGHTS };
-        let together = if S::TILE[1] > 0 { 2.min(group) } else { 1 };
+        let together = most_blocks(S::TILE).min(group);
         let tap = if self.full > 0 { LANES } else { self.few.max(1) };
         let run = even(taps, most / (together * tap));
         let pairs = || pairs(blocks.clone(), group, together);

@@ -9,7 +9,7 @@ use super::layout::{Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use super::spaced::Windows;
 use super::strip::{Strip, share};
-use super::tile::{self, Finish, Largest, Sink, cut, even, instance, places};
+use super::tile::{self, Finish, Largest, Sink, cut, even, instance, most_blocks, places};
 use crate::conv::Conv;
 use crate::threads::Patch;
 
@@ -154,7 +154,7 @@ impl Kernel for Part<'_> {
             let residual = work.tail.residual_pixel(out.rows().start, columns.start);
             let mut block = out.blocks().start;
             while block < out.blocks().end {
-                let j = if S::TILE[1] > 0 { 2.min(out.blocks().end - block) } else { 1 };
+                let j = most_blocks(S::TILE).min(out.blocks().end - block);
                 let product = Product {
                     planes: strip_values,
                     down: strip.row(),

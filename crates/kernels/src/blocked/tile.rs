@@ -346,6 +346,11 @@ pub(crate) const fn are_small([one, two]: [usize; 2]) -> bool {
     two < one
 }
 
+/// The blocks of tiles that have so many pixels at most, where there are as many.
+pub(crate) const fn most_blocks([_, two]: [usize; 2]) -> usize {
+    if two > 0 { 2 } else { 1 }
+}
+
 /// Cuts a row of `len` pixels into tiles of `most` at most, as even as they can be: for those of either
 /// size the first pixel, the pixels of one and how many there are.
 #[inline(always)]

@@ -24,7 +24,7 @@ use super::filters;
 use super::layout::{FAR, Pixel};
 use super::points::{self, filter_matrix};
 use super::simd::{Isa, LANES};
-use super::tile::{Largest, are_small};
+use super::tile::{Largest, are_small, most_blocks};
 use crate::conv::Conv;
 use crate::threads::{Threads, TileCut};
 
@@ -233,8 +233,7 @@ impl Winograd {
             false => PAIR,
             // No more than that their products take half the room of what they read.
             true if self.is_far() => TOGETHER.min(self.inputs() / 2).max(1),
-            true if most[1] > 0 => PAIR,
-            true => 1,
+            true => most_blocks(most),
         };
         blocks.min(self.groups.outputs)
     }

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::{PAIR, Winograd};
+use super::Winograd;
 use crate::blocked::convolution::{Added, Tail, Work};
 use crate::blocked::layout::Pixel;
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd, asking_ahead_pays};
 use crate::blocked::spaced::{Spaced, SpacedMut};
-use crate::blocked::tile::{Product, Reads, Sink, Start, are_small, rows};
+use crate::blocked::tile::{Product, Reads, Sink, Start, are_small, most_blocks, rows};
 use crate::conv::Conv;
 use crate::threads::{Runs, Tiled};
 
@@ -235,8 +235,7 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Back<'_, A,
         let stride = winograd.block_weights();
         let weights = &self.work.packed[block * stride..];
         let len = taps.len() * LANES;
-        // Blocks of a register tile.
-        let tile = if S::TILE[1] > 0 { PAIR } else { 1 };
+        let tile = most_blocks(S::TILE);
         // Weights from far away pass by once: all tiles of a point, then all of the next.
         let far = winograd.is_far();
         let points = if far { 1 } else { A * B };
