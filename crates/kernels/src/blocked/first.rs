@@ -205,7 +205,7 @@ fn compute<S: Simd, const P: usize, const J: usize>(
     count: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
-    if P > S::TILE[J - 1] {
+    if const { P > S::TILE[J - 1] } {
         unreachable!("a tile is in the registers");
     }
     s.vectorize(Compute::<P, J> { product, at, count, sink });

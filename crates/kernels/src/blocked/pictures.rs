@@ -240,7 +240,7 @@ fn compute<S: Simd, const O: usize, const P: usize>(
     at: usize,
     to: Runs<'_, Pixel>,
 ) {
-    if O > most::<S>() || P > pixels::<S>() {
+    if const { O > most::<S>() || P > pixels::<S>() } {
         unreachable!("a tile is in the registers");
     }
     s.vectorize(Compute::<O, P> { product, at, to });

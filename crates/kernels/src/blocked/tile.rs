@@ -399,7 +399,7 @@ fn compute<S: Simd, const P: usize, const J: usize, const ASKS: bool, const SPAN
     tiling: Tiling,
     sink: &mut Sink<'_>,
 ) {
-    if P > S::TILE[J - 1] || (SPANS && !are_small(S::TILE)) {
+    if const { P > S::TILE[J - 1] || (SPANS && !are_small(S::TILE)) } {
         unreachable!("a tile, and its addresses, are in the registers");
     }
     s.vectorize(Compute::<P, J, ASKS, SPANS> { product, tiling, sink });
