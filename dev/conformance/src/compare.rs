@@ -7,7 +7,8 @@ use striate_graph::op::Role;
 use striate_graph::{Graph, NodeId, Params, Shape};
 use striate_tensor::{Rng, Tensor};
 
-/// Parameters of every kind at random, so that none is one or zero by habit.
+/// Parameters of every kind at random, so that none is one or zero by habit. Weights are uniform, which a
+/// hundred million of are drawn in a second.
 pub fn params(graph: &Graph, rng: &Rng) -> Params {
     let mut params = Params::zeros(graph);
     for param in Arc::clone(params.layout()).params() {
@@ -17,7 +18,10 @@ pub fn params(graph: &Graph, rng: &Rng) -> Params {
             params.values_mut()[param.range.clone()].iter_mut().for_each(|v| *v = draw(&mut rng));
         };
         match param.slot.role {
-            Role::Weight => fill(&mut |rng| rng.normal() * (2.0 / fan_in).sqrt()),
+            Role::Weight => {
+                let most = (6.0 / fan_in).sqrt();
+                fill(&mut |rng| rng.within(-most, most));
+            }
             Role::Scale => fill(&mut |rng| rng.within(0.5, 1.5)),
             Role::Variance => fill(&mut |rng| rng.within(0.5, 2.0)),
             Role::Bias | Role::Shift | Role::Mean => fill(&mut |rng| rng.within(-0.5, 0.5)),

@@ -1,14 +1,15 @@
 //! Networks with weights, small enough to run all of them.
 
 use std::collections::HashSet;
-use std::mem::{Discriminant, discriminant};
 
 use conformance::compare;
-use striate_graph::{Graph, Op, Params};
+use striate_graph::op::{Conv2d, Linear};
+use striate_graph::{Graph, Node, Op, Params};
 use striate_tensor::Rng;
 use striate_zoo::{Architecture, Config};
 
-/// The networks that `NETWORKS` names, patterns of names (`'*'`: all), or without it all but the largest.
+/// The networks that `NETWORKS` names, patterns of names (`'*'`: all), or without it
+/// those that differ in more than their depth.
 pub fn chosen() -> Vec<&'static Architecture> {
     match std::env::var("NETWORKS") {
         Ok(patterns) => patterns.split_whitespace().flat_map(striate_zoo::matching).collect(),
@@ -16,35 +17,45 @@ pub fn chosen() -> Vec<&'static Architecture> {
     }
 }
 
-/// All but those of more than 40 million parameters, files of hundreds of megabytes, of which a smaller
-/// one of the same family and edition has the same kinds of operations.
+/// All but those that have nothing which a smaller one of the same family and edition lacks.
 fn few() -> Vec<&'static Architecture> {
-    let repeats = |entry: &Architecture| {
-        striate_zoo::all().any(|other| {
-            (other.family, other.edition) == (entry.family, entry.edition)
-                && other.totals.params < entry.totals.params
-                && operations(other) == operations(entry)
-        })
-    };
-    striate_zoo::all().filter(|e| e.totals.params <= 40_000_000 || !repeats(e)).collect()
+    striate_zoo::all().filter(|entry| relative(entry).is_none()).collect()
 }
 
-/// The kinds of operations of a network.
-fn operations(entry: &Architecture) -> HashSet<Discriminant<Op>> {
+/// The smaller network of the same family and edition, if there is one, that has each kind of step of this one.
+fn relative(entry: &Architecture) -> Option<&'static Architecture> {
+    let wanted = steps(entry);
+    striate_zoo::all().find(|other| {
+        (other.family, other.edition) == (entry.family, entry.edition)
+            && other.totals.params < entry.totals.params
+            && wanted.is_subset(&steps(other))
+    })
+}
+
+/// The kinds of steps of a network: operations, whatever their channels, with what they read.
+fn steps(entry: &Architecture) -> HashSet<String> {
     let graph = entry.build(&entry.config()).expect("every entry builds");
-    graph.nodes().iter().map(|node| discriminant(&node.op)).collect()
+    let step = |node: &Node| {
+        let read: Vec<_> = node.inputs.iter().map(|&input| graph.node(input).op.kind()).collect();
+        let op = match &node.op {
+            Op::Conv2d(conv) => Op::Conv2d(Conv2d { out: 1, ..conv.clone() }),
+            Op::Linear(linear) => Op::Linear(Linear { out: 1, ..linear.clone() }),
+            op => op.clone(),
+        };
+        format!("{op:?} of {read:?}")
+    };
+    graph.nodes().iter().map(step).collect()
 }
 
-/// Input of half the usual size where the network takes it as it is.
+/// With an input of half the usual size, where the network admits it: one whose classifier reads whole maps
+/// has a quarter of its weights then.
 ///
 /// # Panics
 /// If the entry does not build.
 pub fn small(entry: &Architecture) -> Graph {
-    let usual = entry.build(&entry.config()).expect("every entry builds");
     let [c, h, w] = entry.input;
-    let config = Config { input: [c, h / 2, w / 2], ..entry.config() };
-    let same = |graph: &Graph| graph.total().params == usual.total().params;
-    entry.build(&config).ok().filter(same).unwrap_or(usual)
+    let half = entry.build(&Config { input: [c, h / 2, w / 2], ..entry.config() });
+    half.unwrap_or_else(|_| entry.build(&entry.config()).expect("every entry builds"))
 }
 
 /// Weights of every kind, small enough that a thousand layers in a row do not overflow.
@@ -68,17 +79,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_has_a_smaller_relative() {
-        let few = few();
-        let is_tried = |name: &str| few.iter().any(|entry| entry.name == name);
-        for entry in striate_zoo::all().filter(|entry| !is_tried(entry.name)) {
-            let relative = |other: &&Architecture| {
-                (other.family, other.edition) == (entry.family, entry.edition)
-                    && operations(other) == operations(entry)
-            };
-            assert!(entry.totals.params > 40_000_000, "{}", entry.name);
-            assert!(few.iter().any(relative), "{}", entry.name);
+    fn what_is_left_out_differs_only_in_depth() {
+        let depth = |name: &str| relative(striate_zoo::find(name).unwrap()).map(|other| other.name);
+        assert_eq!(depth("vgg19_bn"), Some("vgg11_bn"));
+        assert_eq!(depth("resnet152"), Some("resnet50"));
+        // Bottlenecks, kernels of 1×1, heads of another form.
+        for name in ["resnet50", "vgg_c", "vgg11_gap", "vgg16_keras", "resnet20_cifar_b"] {
+            assert_eq!(depth(name), None, "{name}");
         }
-        assert!(is_tried("vgg11_bn") && is_tried("vgg16_keras") && !is_tried("vgg19"));
+        assert_eq!(
+            few().len() + striate_zoo::all().filter_map(relative).count(),
+            striate_zoo::all().count()
+        );
+    }
+
+    #[test]
+    fn a_relative_is_tried_itself() {
+        for other in striate_zoo::all().filter_map(relative) {
+            assert!(relative(other).is_none(), "{}", other.name);
+        }
     }
 }
