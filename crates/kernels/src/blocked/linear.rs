@@ -3,11 +3,14 @@
 //! For one picture the weights pass once from memory, and nothing is faster than that; for many they
 //! pass once for all, a piece at a time that stays in the second cache.
 
+use std::ops::Range;
+
 use super::Destination;
 use super::filters::Places;
 use super::layout::{FAR, Pixel, blocks};
 use super::simd::{Isa, Kernel, LANES, Simd, asking_ahead_pays};
-use super::tile::are_small;
+use super::spaced::Windows;
+use super::tile::{STEP, are_small, most_blocks};
 use crate::threads::{Maps, Patch, Threads};
 
 /// Blocks of outputs whose weights lie together: for each input so many vectors.
@@ -134,62 +137,93 @@ impl Kernel for Group<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let inputs = self.linear.inputs();
-        let count = self.y.blocks().len();
-        let piece = PIECE / count;
-        let asks = self.linear.packed_len() > FAR && asking_ahead_pays();
-        // With registers for two blocks of fourteen pixels there are enough for four of six.
-        let wide = !are_small(S::TILE);
+        let (pictures, count) = (self.y.pictures(), self.y.blocks().len());
+        let far = self.linear.packed_len() > FAR;
+        // Where tiles are small those of many pictures take long enough for the next piece to come meanwhile.
+        let meanwhile = far && are_small(S::TILE) && pictures.len() > 1;
+        let room = if meanwhile { PIECE / 2 } else { PIECE };
+        let piece = room / (count * LANES) * LANES;
+        let passes = tiles::<S>(pictures.clone(), count).count();
         for first in (0..inputs).step_by(piece) {
-            let end = (first + piece).min(inputs);
-            let mut picture = self.y.pictures().start;
-            while picture < self.y.pictures().end {
-                let left = self.y.pictures().end - picture;
-                let mut block = 0;
-                let (p, j) = match (left, wide) {
-                    (1, _) => (1, if count == GROUP { GROUP } else { 1 }),
-                    (2..6, true) => (left.min(3), if count == GROUP { GROUP } else { 1 }),
-                    (_, true) => (6, if count == GROUP { GROUP } else { 1 }),
-                    (_, false) => (left.min(6), 1),
-                };
-                let fresh = asks && picture == self.y.pictures().start;
-                while block < count {
-                    let range = [first, end];
-                    match (p, j) {
-                        (1, GROUP) => self.tile::<S, 1, GROUP>(s, picture, block, range, fresh),
-                        (2, GROUP) => self.tile::<S, 2, GROUP>(s, picture, block, range, fresh),
-                        (3, GROUP) => self.tile::<S, 3, GROUP>(s, picture, block, range, fresh),
-                        (6, GROUP) => self.tile::<S, 6, GROUP>(s, picture, block, range, fresh),
-                        (1, _) => self.tile::<S, 1, 1>(s, picture, block, range, fresh),
-                        (2, _) => self.tile::<S, 2, 1>(s, picture, block, range, fresh),
-                        (3, _) => self.tile::<S, 3, 1>(s, picture, block, range, fresh),
-                        (4, _) => self.tile::<S, 4, 1>(s, picture, block, range, fresh),
-                        (5, _) => self.tile::<S, 5, 1>(s, picture, block, range, fresh),
-                        _ => self.tile::<S, 6, 1>(s, picture, block, range, fresh),
-                    }
-                    block += j;
+            let range = [first, (first + piece).min(inputs)];
+            let ahead = if meanwhile {
+                [first + piece, first + 2 * piece].map(|input| input * count)
+            } else if far && asking_ahead_pays() {
+                // Those of the first tile; they are near for the others.
+                range.map(|input| input * count + AHEAD)
+            } else {
+                [0, 0]
+            };
+            let [from, to] = ahead.map(|at| at.min(self.weights.len()));
+            let later = &self.weights[from..to];
+            let each = if meanwhile { later.len().div_ceil(passes) } else { later.len() };
+            let mut later = later.chunks(each.max(1));
+            for [picture, p, block, j] in tiles::<S>(pictures.clone(), count) {
+                let (at, later) = ([picture, block], later.next().unwrap_or(&[]));
+                match (p, j) {
+                    (1, GROUP) => self.tile::<S, 1, GROUP>(s, at, range, later),
+                    (2, GROUP) => self.tile::<S, 2, GROUP>(s, at, range, later),
+                    (3, GROUP) => self.tile::<S, 3, GROUP>(s, at, range, later),
+                    (6, GROUP) => self.tile::<S, 6, GROUP>(s, at, range, later),
+                    (2, 2) => self.tile::<S, 2, 2>(s, at, range, later),
+                    (3, 2) => self.tile::<S, 3, 2>(s, at, range, later),
+                    (1, _) => self.tile::<S, 1, 1>(s, at, range, later),
+                    (2, _) => self.tile::<S, 2, 1>(s, at, range, later),
+                    (3, _) => self.tile::<S, 3, 1>(s, at, range, later),
+                    (4, _) => self.tile::<S, 4, 1>(s, at, range, later),
+                    (5, _) => self.tile::<S, 5, 1>(s, at, range, later),
+                    _ => self.tile::<S, 6, 1>(s, at, range, later),
                 }
-                picture += p;
             }
         }
     }
 }
 
+/// The tiles of some pictures and of so many blocks that lie together: the first picture and how many, the first
+/// block and how many.
+#[inline(always)]
+fn tiles<S: Simd>(pictures: Range<usize>, count: usize) -> impl Iterator<Item = [usize; 4]> {
+    let mut next = pictures.start;
+    let rows = std::iter::from_fn(move || {
+        let picture = next;
+        let [p, j] = size(S::TILE, pictures.end - picture, count);
+        next += p;
+        (picture < pictures.end).then_some([picture, p, j])
+    });
+    rows.flat_map(move |[picture, p, j]| {
+        (0..count).step_by(j).map(move |block| [picture, p, block, j])
+    })
+}
+
+/// Pictures and blocks of a tile, of so many pictures that are left and so many blocks.
+#[inline(always)]
+fn size(most: [usize; 2], left: usize, count: usize) -> [usize; 2] {
+    match (left, count == GROUP, most_blocks(most)) {
+        (1, true, _) => [1, GROUP],
+        // With registers for two blocks of fourteen pixels there are enough for four of six.
+        (2..6, true, _) if !are_small(most) => [left.min(3), GROUP],
+        (_, true, _) if !are_small(most) => [6, GROUP],
+        (4, true, 2) => [2, 2],
+        (_, true, 2) => [left.min(3), 2],
+        _ => [left.min(6), 1],
+    }
+}
+
 impl Group<'_> {
-    /// The products of a range of inputs of some pictures and blocks. Of `fresh` weights those that
-    /// follow are asked for.
+    /// The products of a range of inputs of some pictures and blocks. Of the weights that are read later as
+    /// many are asked for as come meanwhile.
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const J: usize>(
         &mut self,
         s: S,
-        picture: usize,
-        block: usize,
+        [picture, block]: [usize; 2],
         [first, end]: [usize; 2],
-        fresh: bool,
+        later: &[Pixel],
     ) {
         let inputs = self.linear.inputs();
         let count = self.y.blocks().len();
-        let rows: [&[f32]; P] =
-            std::array::from_fn(|p| &self.x[(picture + p) * inputs..][first..end]);
+        let rows: [&[[f32; LANES]]; P] =
+            std::array::from_fn(|p| self.x[(picture + p) * inputs..][first..end].as_chunks().0);
         // Where a row of the output lies takes so long to say that the loops over rows are not
         // unrolled; the sums, which those loops would keep in memory, wait here before and after.
         let mut values = [[Pixel::ZERO; J]; P];
@@ -205,21 +239,17 @@ impl Group<'_> {
                 sums[p][j] = s.load(&values[p][j].0);
             }
         }
-        let from_here = &self.weights[first * count..];
-        let weights = from_here[..(end - first) * count].chunks_exact(count);
-        let ahead = AHEAD / count;
-        for (i, weights) in weights.enumerate() {
-            if fresh && let Some(later) = from_here.get((i + ahead) * count + block..) {
-                later.iter().take(J).for_each(|pixel| s.prefetch_far(&pixel.0));
-            }
-            let Some(weights) = weights[block..].first_chunk::<J>() else {
-                unreachable!("the blocks are within the group")
-            };
-            let weights: [S::V; J] = std::array::from_fn(|j| s.load(&weights[j].0));
-            for p in 0..P {
-                let x = s.splat(rows[p][i]);
-                for j in 0..J {
-                    sums[p][j] = s.mul_add(x, weights[j], sums[p][j]);
+        let weights = Windows::<Pixel, J>::of(&self.weights[first * count + block..end * count]);
+        let asked = later.len().div_ceil((end - first) / STEP);
+        let mut later = later.iter();
+        for lanes in 0..(end - first) / LANES {
+            let rows: [&[f32; LANES]; P] = std::array::from_fn(|p| &rows[p][lanes]);
+            for input in (0..LANES).step_by(STEP) {
+                later.by_ref().take(asked).for_each(|pixel| s.prefetch_far(&pixel.0));
+                for i in input..input + STEP {
+                    let numbers = std::array::from_fn(|p| &rows[p][i]);
+                    let weights = weights.at((lanes * LANES + i) * count);
+                    s.multiply(numbers, weights.each_ref().map(|weights| &weights.0), &mut sums);
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::spaced::Windows;
 use crate::threads::Runs;
 
 /// Inputs of a tap that are multiplied in one go: of four the compiler mixes the loads, and sums leave the registers.
-const STEP: usize = 2;
+pub(crate) const STEP: usize = 2;
 
 /// By so many taps ahead pixels that are far are asked for.
 const TAPS_AHEAD: usize = 2;
