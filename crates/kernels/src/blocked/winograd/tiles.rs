@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Winograd;
 use crate::blocked::convolution::{Added, Tail, Work};
-use crate::blocked::layout::Pixel;
+use crate::blocked::layout::{FAR, Pixel};
 use crate::blocked::points;
 use crate::blocked::simd::{Kernel, LANES, Simd, asking_ahead_pays};
 use crate::blocked::spaced::{Spaced, SpacedMut};
@@ -119,6 +119,8 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
         let inputs = winograd.all_inputs() / phases;
         let (area, count) = (height * width, tiles.len());
         let stride = odd(count);
+        // Lines that have left the second cache are asked for before they are written.
+        let asks = are_small(S::TILE) && winograd.all_inputs() * winograd.apart(count) > FAR;
         // Where a tile begins: picture, and row and column of the map, perhaps before the first.
         let place = |[picture, row, column]: [usize; 3]| {
             let map = &x[(picture * inputs + block) * area..][..area];
@@ -174,6 +176,10 @@ impl<const A: usize, const M: usize, const B: usize, const N: usize> Kernel
                 for r in 0..A {
                     half[r][c] = column[r];
                 }
+            }
+            if asks && at + AHEAD < count {
+                let later = Spaced::of(&v[at + AHEAD..], A * B, stride);
+                (0..A * B).for_each(|point| s.prefetch(&later[point].0));
             }
             let mut v = SpacedMut::of(&mut v[at..], A * B, stride);
             for r in 0..A {
