@@ -23,8 +23,9 @@ fn conv(c: usize, o: usize, k: usize, stride: usize, size: usize) -> Conv {
 }
 
 pub(crate) fn run(filter: &str) -> Result<(), String> {
-    let threads = std::env::var("THREADS").ok().and_then(|t| t.parse().ok());
-    let threads = Threads::new(threads.unwrap_or_else(Threads::available));
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let threads = Threads::new(number("THREADS").unwrap_or_else(Threads::available));
+    let batch = number("BATCH").unwrap_or(1);
     let isa =
         std::env::var("ISA").ok().and_then(|name| Isa::named(&name)).unwrap_or_else(Isa::best);
     let join = best(200, || threads.run(threads.count(), |_| {}));
@@ -45,6 +46,7 @@ pub(crate) fn run(filter: &str) -> Result<(), String> {
         conv(128, 128, 3, 1, 28),
         conv(256, 256, 3, 1, 14),
         conv(512, 512, 3, 1, 7),
+        conv(384, 256, 3, 1, 13),
         conv(64, 64, 1, 1, 56),
         conv(64, 256, 1, 1, 56),
         conv(256, 64, 1, 1, 56),
@@ -77,14 +79,15 @@ pub(crate) fn run(filter: &str) -> Result<(), String> {
     ];
     for conv in convs {
         for algorithm in Algorithm::ALL {
-            measure(isa, &threads, &conv, algorithm, filter);
+            measure(isa, &threads, &Conv { batch, ..conv }, algorithm, filter);
         }
     }
     Ok(())
 }
 
 fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filter: &str) {
-    let Conv { input: [c, h, w], output: [o, oh, ow], kernel: [k, kw], stride: [s, _], .. } = *conv;
+    let Conv { batch, input: [c, h, w], output: [o, oh, ow], .. } = *conv;
+    let Conv { kernel: [k, kw], stride: [s, _], .. } = *conv;
     let name = format!("{c}→{o} {k}×{kw}/{s} {oh}² {}", algorithm.name());
     let Some(convolution) = Convolution::new(isa, algorithm, conv) else { return };
     if !name.contains(filter) || (c <= 4) != (algorithm == Algorithm::FirstLayer) {
@@ -94,11 +97,11 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
     let weight: Vec<f32> = (0..o * c * k * kw).map(value).collect();
     let mut packed = buffer(convolution.packed_len());
     convolution.pack(threads, &weight, &mut packed);
-    let planes: Vec<f32> = (0..c * h * w).map(value).collect();
-    let mut pixels = buffer(blocks(c) * h * w);
-    striate_kernels::blocked::pack(threads, [1, c, h * w], &planes, &mut pixels);
+    let planes: Vec<f32> = (0..batch * c * h * w).map(value).collect();
+    let mut pixels = buffer(batch * blocks(c) * h * w);
+    striate_kernels::blocked::pack(threads, [batch, c, h * w], &planes, &mut pixels);
     let bias = vec![Pixel::ZERO; blocks(o)];
-    let mut out = buffer(blocks(o) * oh * ow);
+    let mut out = buffer(batch * blocks(o) * oh * ow);
     let mut scratch = buffer(convolution.scratch_len(threads.count()));
     let mut cold = buffer(3 << 18);
     let mut call = || {
@@ -107,7 +110,7 @@ fn measure(isa: Isa, threads: &Threads, conv: &Conv, algorithm: Algorithm, filte
         let outputs = Outputs { out: Destination::whole(&mut out, blocks(o)), sum: None };
         convolution.run(threads, x, &packed, &tail, outputs, &mut scratch);
     };
-    let flops = 2.0 * (o * c * k * kw * oh * ow) as f64;
+    let flops = 2.0 * (batch * o * c * k * kw * oh * ow) as f64;
     let seconds = flops / 4e11;
     // A machine changes its speed within milliseconds: each measurement has a peak beside it.
     let runs = ((0.001 / seconds) as usize).clamp(1, 20);
