@@ -6,7 +6,7 @@ use crate::threads::Threads;
 /// Numbers of a part of the work: a row of a thousand classes is one.
 const PART: usize = 1 << 12;
 
-/// Pixels of weights, of which most are beyond a second cache of 512 KiB or 1 MiB.
+/// Pixels of weights or of transforms, of which most are beyond a second cache of 512 KiB or 1 MiB.
 pub(crate) const FAR: usize = (1 << 20) / size_of::<Pixel>();
 
 /// Sixteen channels of one pixel: a line of cache.

@@ -139,17 +139,17 @@ impl Kernel for Group<'_> {
         let inputs = self.linear.inputs();
         let (pictures, count) = (self.y.pictures(), self.y.blocks().len());
         let far = self.linear.packed_len() > FAR;
-        // Where tiles are small those of many pictures take long enough for the next piece to come meanwhile.
-        let meanwhile = far && are_small(S::TILE) && pictures.len() > 1;
-        let room = if meanwhile { PIECE / 2 } else { PIECE };
-        let piece = room / (count * LANES) * LANES;
+        // While small tiles of several pictures go over a piece, the next one comes.
+        let half = PIECE / 2 / (count * LANES) * LANES;
+        let meanwhile = far && has_pairs::<S>() && pictures.len() > 1 && inputs > half;
+        let piece = if meanwhile { half } else { PIECE / (count * LANES) * LANES };
         let passes = tiles::<S>(pictures.clone(), count).count();
         for first in (0..inputs).step_by(piece) {
             let range = [first, (first + piece).min(inputs)];
             let ahead = if meanwhile {
                 [first + piece, first + 2 * piece].map(|input| input * count)
             } else if far && asking_ahead_pays() {
-                // Those of the first tile; they are near for the others.
+                // What the first tile reads soon; for the others it is near by then.
                 range.map(|input| input * count + AHEAD)
             } else {
                 [0, 0]
@@ -162,11 +162,17 @@ impl Kernel for Group<'_> {
                 let (at, later) = ([picture, block], later.next().unwrap_or(&[]));
                 match (p, j) {
                     (1, GROUP) => self.tile::<S, 1, GROUP>(s, at, range, later),
-                    (2, GROUP) => self.tile::<S, 2, GROUP>(s, at, range, later),
-                    (3, GROUP) => self.tile::<S, 3, GROUP>(s, at, range, later),
-                    (6, GROUP) => self.tile::<S, 6, GROUP>(s, at, range, later),
-                    (2, 2) => self.tile::<S, 2, 2>(s, at, range, later),
-                    (3, 2) => self.tile::<S, 3, 2>(s, at, range, later),
+                    (_, GROUP) if const { !are_small(S::TILE) } => match p {
+                        2 => self.tile::<S, 2, GROUP>(s, at, range, later),
+                        3 => self.tile::<S, 3, GROUP>(s, at, range, later),
+                        _ => self.tile::<S, 6, GROUP>(s, at, range, later),
+                    },
+                    (2, 2) if const { has_pairs::<S>() } => {
+                        self.tile::<S, 2, 2>(s, at, range, later);
+                    }
+                    (_, 2) if const { has_pairs::<S>() } => {
+                        self.tile::<S, 3, 2>(s, at, range, later);
+                    }
                     (1, _) => self.tile::<S, 1, 1>(s, at, range, later),
                     (2, _) => self.tile::<S, 2, 1>(s, at, range, later),
                     (3, _) => self.tile::<S, 3, 1>(s, at, range, later),
@@ -183,12 +189,14 @@ impl Kernel for Group<'_> {
 /// block and how many.
 #[inline(always)]
 fn tiles<S: Simd>(pictures: Range<usize>, count: usize) -> impl Iterator<Item = [usize; 4]> {
-    let mut next = pictures.start;
+    let mut left = pictures;
     let rows = std::iter::from_fn(move || {
-        let picture = next;
-        let [p, j] = size(S::TILE, pictures.end - picture, count);
-        next += p;
-        (picture < pictures.end).then_some([picture, p, j])
+        if left.is_empty() {
+            return None;
+        }
+        let [p, j] = size::<S>(left.len(), count);
+        left.start += p;
+        Some([left.start - p, p, j])
     });
     rows.flat_map(move |[picture, p, j]| {
         (0..count).step_by(j).map(move |block| [picture, p, block, j])
@@ -197,16 +205,22 @@ fn tiles<S: Simd>(pictures: Range<usize>, count: usize) -> impl Iterator<Item = 
 
 /// Pictures and blocks of a tile, of so many pictures that are left and so many blocks.
 #[inline(always)]
-fn size(most: [usize; 2], left: usize, count: usize) -> [usize; 2] {
-    match (left, count == GROUP, most_blocks(most)) {
-        (1, true, _) => [1, GROUP],
+fn size<S: Simd>(left: usize, count: usize) -> [usize; 2] {
+    match left {
+        _ if count < GROUP => [left.min(6), 1],
+        1 => [1, GROUP],
         // With registers for two blocks of fourteen pixels there are enough for four of six.
-        (2..6, true, _) if !are_small(most) => [left.min(3), GROUP],
-        (_, true, _) if !are_small(most) => [6, GROUP],
-        (4, true, 2) => [2, 2],
-        (_, true, 2) => [left.min(3), 2],
+        2..6 if !are_small(S::TILE) => [left.min(3), GROUP],
+        _ if !are_small(S::TILE) => [6, GROUP],
+        4 if has_pairs::<S>() => [2, 2],
+        _ if has_pairs::<S>() => [left.min(3), 2],
         _ => [left.min(6), 1],
     }
+}
+
+/// Whether tiles are small, but may have two blocks.
+const fn has_pairs<S: Simd>() -> bool {
+    are_small(S::TILE) && most_blocks(S::TILE) == 2
 }
 
 impl Group<'_> {

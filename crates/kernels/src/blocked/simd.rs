@@ -101,8 +101,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Whether it pays to ask for a linear layer's weights and for Winograd's transforms that lie beyond the second
-/// cache, ahead of what the processor does by itself. On an Intel server it does; on AMD's Zen 3 a linear layer
+/// Whether it pays to ask for the weights of a linear layer, of one picture or for large tiles, and for Winograd's
+/// transforms that lie beyond the second cache, ahead of what the processor does by itself. On an Intel server it does; on AMD's Zen 3 a linear layer
 /// takes up to a tenth longer so, and Zen 4 and 5 were not measured: AMD's are not asked.
 #[inline(always)]
 pub(crate) fn asking_ahead_pays() -> bool {

@@ -98,8 +98,8 @@ fn shape(draws: &mut Draws) -> Conv {
 }
 
 /// With weights beyond the second cache: of many taps, at each of the points of a transform, and twice beside an
-/// input that leaves it as well.
-fn deep() -> [Conv; 4] {
+/// input that leaves it as well; and with transforms that leave it.
+fn deep() -> [Conv; 5] {
     let taps = Conv {
         batch: 2,
         input: [272, 3, 5],
@@ -114,7 +114,8 @@ fn deep() -> [Conv; 4] {
         Conv { input: [128, 5, 6], output: [144, 5, 6], kernel: [3, 3], pad: [1; 4], ..taps };
     let runs = Conv { batch: 1, input: [2064, 3, 11], output: [80, 3, 11], ..taps };
     let strip = Conv { input: [512, 10, 10], output: [48, 5, 5], stride: [2, 2], ..points };
-    [taps, points, runs, Conv { batch: 1, ..strip }]
+    let transforms = Conv { input: [1024, 12, 12], output: [16, 12, 12], ..points };
+    [taps, points, runs, Conv { batch: 1, ..strip }, Conv { batch: 1, ..transforms }]
 }
 
 /// So many numbers, an infinity and a NaN among them.

@@ -12,6 +12,9 @@ fn linear_layers_are_sums_of_products() {
         (5, [16, 1, 1], 70),
         (6, [17, 1, 3], 16),
         (7, [33, 2, 2], 64),
+        // With weights beyond the second cache, several pieces of them, and groups of two and three blocks at the end.
+        (1, [600, 1, 3], 160),
+        (4, [600, 1, 3], 176),
         (8, [600, 1, 3], 160),
         (16, [400, 3, 3], 200),
     ] {
