@@ -1,8 +1,8 @@
 //! The register tile: P pixels by J blocks of output channels, summed over taps.
 //!
-//! A tap is a run of input pixels and a 16×16 block of weights. Convolutions of every kind, the
-//! products of Winograd's algorithm and linear layers are lists of taps; what differs between them
-//! is which pixels a tap reads. Every sum is one chain of multiply-adds in the order of its taps,
+//! A tap is a run of input pixels and a 16×16 block of weights. Convolutions of every kind and the
+//! products of Winograd's algorithm are lists of taps; what differs between them is which pixels a
+//! tap reads. Every sum is one chain of multiply-adds in the order of its taps,
 //! whatever the tile, so that its bits do not depend on how the work is cut.
 
 use super::layout::Pixel;
