@@ -7,8 +7,8 @@ use striate_graph::op::Role;
 use striate_graph::{Graph, NodeId, Params, Shape};
 use striate_tensor::{Rng, Tensor};
 
-/// Parameters of every kind at random, so that none is one or zero by habit. Weights are uniform: a
-/// hundred million are drawn in a second.
+/// Parameters of every kind at random, so that none is one or zero by habit. Weights are uniform,
+/// which takes less time to draw than normal ones.
 pub fn params(graph: &Graph, rng: &Rng) -> Params {
     let mut params = Params::zeros(graph);
     for param in Arc::clone(params.layout()).params() {

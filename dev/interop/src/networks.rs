@@ -81,7 +81,19 @@ pub fn same_bits(a: &Params, b: &Params) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use striate_render::{Framework, Heading, code};
+
     use super::*;
+
+    #[test]
+    fn source_for_keras_has_more_where_networks_are_deep() {
+        for entry in striate_zoo::all() {
+            let graph = entry.build(&entry.config()).unwrap();
+            let text = code(&graph, &Heading::default(), &entry.naming, Framework::Keras);
+            let deep = graph.nodes().len() > DEEP;
+            assert_eq!(text.contains("setrecursionlimit"), deep, "{}", entry.name);
+        }
+    }
 
     #[test]
     fn what_is_left_out_has_nothing_of_its_own() {

@@ -143,7 +143,7 @@ impl Kernel for Group<'_> {
         let half = PIECE / 2 / (count * LANES) * LANES;
         let meanwhile = far && has_pairs::<S>() && pictures.len() > 1 && inputs > half;
         let piece = if meanwhile { half } else { PIECE / (count * LANES) * LANES };
-        let passes = tiles::<S>(pictures.clone(), count).count();
+        let passes = if meanwhile { tiles::<S>(pictures.clone(), count).count() } else { 1 };
         for first in (0..inputs).step_by(piece) {
             let range = [first, (first + piece).min(inputs)];
             let ahead = if meanwhile {
@@ -155,9 +155,7 @@ impl Kernel for Group<'_> {
                 [0, 0]
             };
             let [from, to] = ahead.map(|at| at.min(self.weights.len()));
-            let later = &self.weights[from..to];
-            let each = if meanwhile { later.len().div_ceil(passes) } else { later.len() };
-            let mut later = later.chunks(each.max(1));
+            let mut later = self.weights[from..to].chunks((to - from).div_ceil(passes).max(1));
             for [picture, p, block, j] in tiles::<S>(pictures.clone(), count) {
                 let (at, later) = ([picture, block], later.next().unwrap_or(&[]));
                 match (p, j) {
@@ -167,12 +165,10 @@ impl Kernel for Group<'_> {
                         3 => self.tile::<S, 3, GROUP>(s, at, range, later),
                         _ => self.tile::<S, 6, GROUP>(s, at, range, later),
                     },
-                    (2, 2) if const { has_pairs::<S>() } => {
-                        self.tile::<S, 2, 2>(s, at, range, later);
-                    }
-                    (_, 2) if const { has_pairs::<S>() } => {
-                        self.tile::<S, 3, 2>(s, at, range, later);
-                    }
+                    (_, 2) if const { has_pairs::<S>() } => match p {
+                        2 => self.tile::<S, 2, 2>(s, at, range, later),
+                        _ => self.tile::<S, 3, 2>(s, at, range, later),
+                    },
                     (1, _) => self.tile::<S, 1, 1>(s, at, range, later),
                     (2, _) => self.tile::<S, 2, 1>(s, at, range, later),
                     (3, _) => self.tile::<S, 3, 1>(s, at, range, later),
